@@ -1,0 +1,67 @@
+"""Settings: flags, then environment, then a ``.env`` file in the current folder, then these defaults.
+
+``ELASTICSEARCH_*`` say which Elasticsearch to use; without ``ELASTICSEARCH_URL`` Facedex runs a node of its own. ``FACEDEX_*`` say the rest.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import Annotated
+
+import platformdirs
+from pydantic import AliasChoices, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from core.errors import UsageError
+
+ELASTICSEARCH_VERSION = "9.5.4"
+
+
+def _elastic(name: str) -> AliasChoices:
+    return AliasChoices(f"FACEDEX_ELASTICSEARCH_{name}", f"ELASTICSEARCH_{name}")
+
+
+class Settings(BaseSettings):
+    """One value per setting; units stand in the names or the comments."""
+
+    model_config = SettingsConfigDict(env_prefix="FACEDEX_", env_file=".env", env_ignore_empty=True, extra="ignore", frozen=True)
+
+    # Which Elasticsearch: empty means the embedded node.
+    url: Annotated[str | None, Field(validation_alias=_elastic("URL"))] = None
+    api_key: Annotated[SecretStr | None, Field(validation_alias=_elastic("API_KEY"))] = None
+    username: Annotated[str | None, Field(validation_alias=_elastic("USERNAME"))] = None
+    password: Annotated[SecretStr | None, Field(validation_alias=_elastic("PASSWORD"))] = None
+    ca_certs: Annotated[Path | None, Field(validation_alias=_elastic("CA_CERTS"))] = None
+    request_timeout: float = 60.0  # seconds
+
+    # Folders: the cache can be deleted at any time, the data folder holds the embedded node's faces.
+    cache_dir: Path = Field(default_factory=lambda: platformdirs.user_cache_path("facedex"))
+    data_dir: Path = Field(default_factory=lambda: platformdirs.user_data_path("facedex"))
+
+    # The embedded node.
+    java_home: Path | None = None  # else JAVA_HOME, the PATH and the usual folders are searched for a JDK >= 21
+    node_port: int = Field(default=0, ge=0, le=65535)  # 0: any free port
+    node_heap: str | None = Field(default=None, pattern=r"^\d+[mMgG]$")  # for instance 2g; else a quarter of the memory, 512 MB to 4 GB
+    node_idle_minutes: float = Field(default=30.0, gt=0)  # it stops by itself when no command came for so long
+    node_user: str = "nobody"  # started by root, the node becomes this user: Elasticsearch refuses to run as root
+    node_start_seconds: float = Field(default=180.0, gt=0)
+
+    # Photos.
+    max_pixels: int = Field(default=100_000_000, gt=0)  # a photo with more is rejected unread
+
+
+@cache
+def settings() -> Settings:
+    """The settings of this process, read once.
+
+    Raises:
+        UsageError: a value does not fit its type; the sentence names the variable.
+    """
+    try:
+        return Settings()
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(str(part) for part in first["loc"]).upper()
+        name = name if name.startswith(("FACEDEX_", "ELASTICSEARCH_")) else f"FACEDEX_{name}"
+        raise UsageError(f"The setting {name} can't be used: {first['msg']}.") from None

@@ -1,0 +1,1 @@
+"""Everything that speaks Elasticsearch: the connection, the embedded node, collections."""

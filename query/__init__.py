@@ -1,0 +1,1 @@
+"""A target photo to a kNN search to people."""
