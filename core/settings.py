@@ -1,6 +1,7 @@
 """Settings: flags, then environment, then a ``.env`` file in the current folder, then these defaults.
 
-``ELASTICSEARCH_*`` say which Elasticsearch to use; without ``ELASTICSEARCH_URL`` Facedex runs a node of its own. ``FACEDEX_*`` say the rest.
+``ELASTICSEARCH_*`` say which Elasticsearch to use; without ``ELASTICSEARCH_URL`` Facedex runs a node of its own.
+``FACEDEX_*`` say the rest.
 """
 
 from __future__ import annotations
