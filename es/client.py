@@ -1,0 +1,143 @@
+"""The connection: which Elasticsearch, with which credentials, and its errors turned into one sentence each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from core.errors import CollectionError, EngineError, StorageError, UsageError
+
+if TYPE_CHECKING:
+    from elasticsearch import ApiError, Elasticsearch
+
+    from core.settings import Settings
+
+# 9.5.0 to 9.5.2 can let replicas diverge under indexing pressure (elastic/elasticsearch issue 158212).
+UNSOUND_VERSIONS = {"9.5.0", "9.5.1", "9.5.2"}
+
+# These errors preview the rejected value, which can be a face vector: only their type is repeated.
+_TALKATIVE = ("document_parsing_exception", "mapper_parsing_exception", "parsing_exception", "x_content_parse_exception")
+
+
+def quiet(_: str) -> None:
+    """The ``say`` of callers who don't want to hear what is going on."""
+
+
+def connect(settings: Settings, say: Callable[[str], None] = quiet) -> Elasticsearch:
+    """A client for the configured Elasticsearch; without one, for the embedded node, started where it isn't running.
+
+    Raises:
+        EngineError: the embedded node can't be started.
+        UsageError: the address or the credentials don't make sense.
+    """
+    if settings.url is None:
+        from es import node
+
+        url = node.ensure(settings, say).url
+    else:
+        url = settings.url
+
+    from elasticsearch import Elasticsearch
+
+    basic_auth = None
+    if settings.username is not None:
+        if settings.password is None:
+            raise UsageError("ELASTICSEARCH_USERNAME is set without ELASTICSEARCH_PASSWORD: set both, or ELASTICSEARCH_API_KEY.")
+        basic_auth = (settings.username, settings.password.get_secret_value())
+    api_key = settings.api_key.get_secret_value() if settings.api_key else None
+    tls = {"ca_certs": str(settings.ca_certs)} if settings.ca_certs else {}
+    try:
+        return Elasticsearch(
+            url,
+            **tls,
+            api_key=api_key,
+            basic_auth=None if api_key else basic_auth,
+            request_timeout=settings.request_timeout,
+            # Our ids come from content, so that repeating a write can't duplicate it.
+            retry_on_timeout=True,
+            max_retries=3,
+        )
+    except (ValueError, OSError) as error:
+        raise UsageError(
+            f"The Elasticsearch address or its certificates can't be used ({error}): give it as http(s)://host:port."
+        ) from None
+
+
+@contextmanager
+def speaking() -> Iterator[None]:
+    """Turns the client's exceptions into Facedex's: every call to Elasticsearch is made inside this.
+
+    Raises:
+        EngineError: not reachable, not allowed, overloaded, or an answer that was not expected.
+        StorageError: the cluster takes no writes because its disks are full.
+        CollectionError: an index that is not there.
+    """
+    from elasticsearch import ApiError, ConnectionTimeout, TransportError, UnsupportedProductError
+    from elasticsearch import ConnectionError as ConnectionFailed
+
+    try:
+        yield
+    except ConnectionTimeout:
+        raise EngineError("Elasticsearch did not answer in time: see `facedex status`, then try again.", code="timeout") from None
+    except ConnectionFailed as error:
+        raise EngineError(
+            f"Elasticsearch can't be reached ({_brief(error)}): check ELASTICSEARCH_URL, or unset it to use a node of Facedex's own.",
+            code="unreachable",
+        ) from None
+    except UnsupportedProductError:
+        raise EngineError("What answers at ELASTICSEARCH_URL is not Elasticsearch.", code="not_elasticsearch") from None
+    except ApiError as error:
+        raise _meaning(error) from None
+    except TransportError as error:
+        raise EngineError(f"Elasticsearch can't be talked to ({_brief(error)}).") from None
+
+
+def _meaning(error: ApiError) -> EngineError | StorageError | CollectionError:
+    kind, reason = _cause(error)
+    if is_disk_full(kind, reason):
+        return StorageError(
+            "Elasticsearch takes no more writes because its disk is full: free space, then run this again; nothing is lost or done twice.",
+            code="disk_full",
+        )
+    status = error.status_code
+    if status == 401:  # noqa: PLR2004
+        return EngineError(
+            "Elasticsearch refuses the credentials: check ELASTICSEARCH_API_KEY or USERNAME and PASSWORD.", code="unauthorized"
+        )
+    if status == 403:  # noqa: PLR2004
+        return EngineError(f"Elasticsearch does not allow this to the given user ({reason}).", code="forbidden")
+    if status == 404:  # noqa: PLR2004
+        return CollectionError(
+            "The collection is not there (any more): `facedex collections list` names those that are.", code="no_collection"
+        )
+    if status == 429:  # noqa: PLR2004
+        return EngineError("Elasticsearch is overloaded and kept refusing: wait a little, then run this again.", code="overloaded")
+    return EngineError(f"Elasticsearch refused the request: {kind}{': ' + reason if reason else ''} (status {status}).")
+
+
+def is_disk_full(kind: str, reason: str) -> bool:
+    """Whether an error of Elasticsearch means the flood-stage block (or a disk that is really full)."""
+    return (kind == "cluster_block_exception" and "read-only-allow-delete" in reason) or "no space left" in reason.lower()
+
+
+def _cause(error: ApiError) -> tuple[str, str]:
+    body = error.body if isinstance(error.body, dict) else {}
+    cause = body.get("error")
+    if not isinstance(cause, dict):
+        return str(cause or error.message), ""
+    roots = cause.get("root_cause") or [cause]
+    kind, reason = str(roots[0].get("type", "error")), str(roots[0].get("reason", ""))
+    return kind, "" if kind in _TALKATIVE else reason.partition("Preview")[0][:300]
+
+
+def _brief(error: Exception) -> str:
+    text = str(getattr(error, "message", "") or error)
+    return text.partition("Caused by")[0].strip().rstrip(".:")[:200]
+
+
+def server_version(client: Elasticsearch) -> str:
+    """The version of the node that answers. (``GET /`` is absent on some distributions, so it is not asked.)"""
+    with speaking():
+        nodes = client.nodes.info(node_id="_local", filter_path="nodes.*.version")["nodes"]
+    return str(next(iter(nodes.values()))["version"])

@@ -1,0 +1,206 @@
+"""Collections: sets of faces made with one pinned recipe. Created, found, listed, described and deleted here."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from core.errors import CollectionError, UsageError
+from es.client import speaking
+from es.documents import PREFIX, REJECT_MAPPING, alias, face_mapping, rejects_index
+
+if TYPE_CHECKING:
+    from elasticsearch import Elasticsearch
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9_]*(-[a-z0-9_]+)*")
+_RESERVED = re.compile(r".*-(rejects|v\d+)")
+_NAME_LENGTH = 100
+
+INDEX_TYPES = ("flat", "int8_flat", "int4_flat", "bbq_flat", "hnsw", "int8_hnsw", "int4_hnsw", "bbq_hnsw")
+DEFAULT_INDEX_TYPE = "int8_hnsw"
+# The graph: neighbours a node, and candidates looked at while it is built. Elasticsearch's defaults, written down so that they stay.
+_GRAPH = {"m": 16, "ef_construction": 100}
+# Quantised types find candidates; the best of this many times k are compared again with the full vectors, so that distances are exact.
+_OVERSAMPLE = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Collection:
+    """What is known of a collection without counting its faces. ``recipe`` is the pinned recipe as stored."""
+
+    name: str
+    index: str
+    recipe: Mapping[str, Any]
+    index_type: str
+    dims: int
+    created: str
+
+
+def check_name(name: str) -> str:
+    """The name, if a collection may be called so.
+
+    Raises:
+        UsageError: it may not; the sentence says what may.
+    """
+    if not _NAME.fullmatch(name) or _RESERVED.fullmatch(name) or len(name) > _NAME_LENGTH:
+        raise UsageError(
+            f"{name!r} can't name a collection: use up to {_NAME_LENGTH} lower-case letters, digits, _ and single -, "
+            "beginning with a letter or digit, not ending in -rejects or -v and a number."
+        )
+    return name
+
+
+def create(
+    client: Elasticsearch,
+    name: str,
+    recipe: Mapping[str, Any],
+    *,
+    index_type: str = DEFAULT_INDEX_TYPE,
+    shards: int = 1,
+    replicas: int | None = None,
+) -> Collection:
+    """Makes an empty collection. Two callers at the same moment make one: the second gets ``collection_exists``.
+
+    Args:
+        client: the connection.
+        name: see :func:`check_name`.
+        recipe: the pinned recipe; its ``dims`` and ``metric`` shape the vector field.
+        index_type: one of :data:`INDEX_TYPES`.
+        shards: primary shards.
+        replicas: copies of each shard; ``None`` keeps one copy wherever the cluster has a second node for it.
+
+    Raises:
+        UsageError: a bad name, type or number.
+        CollectionError: it exists already (code ``collection_exists``).
+    """
+    check_name(name)
+    if index_type not in INDEX_TYPES:
+        raise UsageError(f"{index_type!r} is no index type: use one of {', '.join(INDEX_TYPES)}.")
+    options: dict[str, Any] = {"type": index_type}
+    if index_type.endswith("hnsw"):
+        options |= _GRAPH
+    if not index_type.startswith(("flat", "hnsw")):
+        options["rescore_vector"] = {"oversample": _OVERSAMPLE}
+    created = datetime.now(UTC).isoformat(timespec="seconds")
+    mapping = face_mapping(int(recipe["dims"]), str(recipe["metric"]), options, {"recipe": dict(recipe), "created": created})
+    copies: dict[str, Any] = {"auto_expand_replicas": "0-1"} if replicas is None else {"number_of_replicas": replicas}
+    index = f"{alias(name)}-v1"
+    _make(client, name, index, mapping, {"number_of_shards": shards, **copies}, {alias(name): {"is_write_index": True}})
+    _make(client, name, rejects_index(name), dict(REJECT_MAPPING), {"number_of_shards": 1, **copies}, {})
+    return Collection(name, index, recipe, index_type, int(recipe["dims"]), created)
+
+
+def _make(
+    client: Elasticsearch, name: str, index: str, mapping: dict[str, Any], index_settings: dict[str, Any], aliases: dict[str, Any]
+) -> None:
+    from elasticsearch import BadRequestError
+
+    with speaking():
+        try:
+            client.indices.create(index=index, mappings=mapping, settings=index_settings, aliases=aliases)
+        except BadRequestError as error:
+            if error.error != "resource_already_exists_exception":
+                raise
+            if index == rejects_index(name):
+                return  # left by a creation that was cut off
+            raise CollectionError(f"The collection {name!r} exists already.", code="collection_exists") from None
+
+
+def find(client: Elasticsearch, name: str) -> Collection | None:
+    """The collection of that name, or ``None``."""
+    from elasticsearch import NotFoundError
+
+    check_name(name)
+    with speaking():
+        try:
+            answer = client.indices.get(index=alias(name), filter_path=_SHAPE)
+        except NotFoundError:
+            return None
+    return next((found for found in map(_parse, answer.items()) if found and found.name == name), None)
+
+
+def get(client: Elasticsearch, name: str) -> Collection:
+    """The collection of that name.
+
+    Raises:
+        CollectionError: there is none (code ``no_collection``); the sentence names those that there are.
+    """
+    found = find(client, name)
+    if found is None:
+        names = [c.name for c in all_of(client)]
+        known = f"there are: {', '.join(names)}" if names else "there is none yet: `facedex ingest FOLDER` makes one"
+        raise CollectionError(f"There is no collection {name!r}; {known}.", code="no_collection")
+    return found
+
+
+def all_of(client: Elasticsearch) -> list[Collection]:
+    """All collections, by name."""
+    with speaking():
+        answer = client.indices.get(index=f"{PREFIX}*", filter_path=_SHAPE)
+    return sorted(filter(None, map(_parse, answer.items())), key=lambda c: c.name)
+
+
+_SHAPE = "*.aliases,*.mappings._meta.facedex,*.mappings.properties.embedding"
+
+
+def _parse(entry: tuple[str, Mapping[str, Any]]) -> Collection | None:
+    """A collection from an index's answer; ``None`` for an index that is not a collection's current one."""
+    index, shape = entry
+    meta = shape.get("mappings", {}).get("_meta", {}).get("facedex")
+    names = [a.removeprefix(PREFIX) for a in shape.get("aliases", {}) if index.startswith(f"{a}-v")]
+    if not meta or not names:
+        return None
+    vector = shape["mappings"]["properties"]["embedding"]
+    return Collection(names[0], index, meta["recipe"], vector["index_options"]["type"], vector["dims"], meta["created"])
+
+
+def count(client: Elasticsearch, collection: Collection) -> dict[str, int]:
+    """How many ``faces``, ``people`` and ``photos`` (approximate above 40,000: HyperLogLog++), and how many ``rejects``."""
+    cardinality = {f: {"cardinality": {"field": f, "precision_threshold": 40_000}} for f in ("person", "image.sha256")}
+    with speaking():
+        faces = client.search(index=collection.index, size=0, track_total_hits=True, aggs=cardinality)
+        rejects = client.count(index=rejects_index(collection.name), ignore_unavailable=True)
+    return {
+        "faces": faces["hits"]["total"]["value"],
+        "people": faces["aggregations"]["person"]["value"],
+        "photos": faces["aggregations"]["image.sha256"]["value"],
+        "rejects": rejects["count"],
+    }
+
+
+def describe(client: Elasticsearch, collection: Collection) -> dict[str, Any]:
+    """Everything that ``facedex collections show`` says: recipe, counts, rejects by reason, shards, replicas, health and bytes on disk."""
+    with speaking():
+        shape = client.indices.get_settings(index=collection.index, filter_path="*.settings.index.number_of_*")[collection.index]
+        stats = client.indices.stats(index=collection.index, metric="store", filter_path="_all.primaries.store")["_all"]
+        health = client.cluster.health(index=collection.index)["status"]
+        reasons = client.search(
+            index=rejects_index(collection.name),
+            size=0,
+            ignore_unavailable=True,
+            aggs={"reason": {"terms": {"field": "reason", "size": 100}}},
+        )
+    index = shape["settings"]["index"]
+    buckets = reasons.get("aggregations", {}).get("reason", {}).get("buckets", [])
+    return {
+        "name": collection.name,
+        **count(client, collection),
+        "rejected": {bucket["key"]: bucket["doc_count"] for bucket in buckets},
+        "recipe": dict(collection.recipe),
+        "index": collection.index,
+        "index_type": collection.index_type,
+        "shards": int(index["number_of_shards"]),
+        "replicas": int(index["number_of_replicas"]),
+        "health": health,
+        "bytes": stats["primaries"]["store"]["size_in_bytes"],
+        "created": collection.created,
+    }
+
+
+def delete(client: Elasticsearch, collection: Collection) -> None:
+    """Removes a collection: its faces, its rejects and its name."""
+    with speaking():
+        client.indices.delete(index=[collection.index, rejects_index(collection.name)], ignore_unavailable=True)

@@ -1,0 +1,225 @@
+"""The commands about the engine and its collections."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from core.errors import UsageError
+from core.settings import settings
+from core.terminal import Json, Yes, print_json, say, show, table
+
+if TYPE_CHECKING:
+    from elasticsearch import Elasticsearch
+
+    from es.collections import Collection
+
+app = typer.Typer()
+collections = typer.Typer(no_args_is_help=True, help="Sets of faces, each made with one pinned recipe.")
+app.add_typer(collections, name="collections")
+
+
+@app.command()
+def up(json: Json = False) -> None:
+    """Start the engine: an Elasticsearch node of Facedex's own, kept running between commands.
+
+    Every command does this by itself when it needs to. With ELASTICSEARCH_URL set, nothing is started and that cluster is checked.
+
+    Example: facedex up
+    """
+    from es import client as connection
+
+    with connection.connect(settings(), say) as client:
+        version = connection.server_version(client)
+    _engine(json, version)
+
+
+def _engine(json: bool, version: str) -> None:
+    from es import node
+
+    own = node.running(settings()) if settings().url is None else None
+    url = own.url if own else settings().url
+    if json:
+        print_json({"url": url, "version": version, "log": str(own.log) if own else None})
+    else:
+        show(f"Elasticsearch {version} is up at {url}" + (f", its log is {own.log}" if own else ""))
+
+
+@app.command()
+def down(json: Json = False) -> None:
+    """Stop Facedex's own Elasticsearch node. Its faces are kept.
+
+    Example: facedex down
+    """
+    from es import node
+
+    stopped = node.stop(settings())
+    if json:
+        print_json({"stopped": stopped})
+    else:
+        show("Stopped; the faces are kept." if stopped else "Facedex's own node was not running.")
+
+
+@app.command()
+def status(json: Json = False) -> None:
+    """Show the engine: address, version, health, nodes, collections, and where its log is. Starts nothing.
+
+    Example: facedex status --json
+    """
+    from es import node
+
+    log = None
+    if settings().url is None:
+        log = str(node.log_path(settings()))
+        if node.running(settings()) is None:
+            document: dict[str, Any] = {"url": None, "version": None, "health": "stopped", "nodes": [], "collections": [], "log": log}
+            _show_status(document, json)
+            return
+    from es import client as connection
+
+    with connection.connect(settings(), say) as client:
+        _show_status(_status(client, log), json)
+
+
+def _status(client: Elasticsearch, log: str | None) -> dict[str, Any]:
+    from es import collections as stored
+    from es.client import UNSOUND_VERSIONS, server_version, speaking
+
+    version = server_version(client)
+    if version in UNSOUND_VERSIONS:
+        say(f"facedex: Elasticsearch {version} can let replicas diverge while faces are ingested: update it to 9.5.3 or later.")
+    with speaking():
+        health = client.cluster.health()
+        nodes = client.nodes.stats(metric=["jvm", "fs"], filter_path="nodes.*.name,nodes.*.roles,nodes.*.jvm.mem,nodes.*.fs.total")
+    return {
+        "url": str(next(iter(client.transport.node_pool.all())).base_url),
+        "version": version,
+        "health": health["status"],
+        "nodes": [_node(entry) for entry in nodes["nodes"].values()],
+        "collections": [_summary(client, found) for found in stored.all_of(client)],
+        "log": log,
+    }
+
+
+def _node(entry: dict[str, Any]) -> dict[str, Any]:
+    memory, disk = entry["jvm"]["mem"], entry["fs"]["total"]
+    return {
+        "name": entry["name"],
+        "heap_used_bytes": memory["heap_used_in_bytes"],
+        "heap_max_bytes": memory["heap_max_in_bytes"],
+        "disk_free_bytes": disk.get("available_in_bytes"),
+    }
+
+
+def _summary(client: Elasticsearch, collection: Collection) -> dict[str, Any]:
+    from es.collections import count
+
+    return {"name": collection.name, **count(client, collection), "recipe": dict(collection.recipe)}
+
+
+def _show_status(document: dict[str, Any], json: bool) -> None:
+    if json:
+        print_json(document)
+        return
+    if document["url"] is None:
+        show("Facedex's own Elasticsearch node is not running: the next command starts it, or `facedex up`.", f"Its log: {document['log']}")
+        return
+    show(f"Elasticsearch {document['version']} at {document['url']}, health {document['health']}")
+    if document["log"]:
+        show(f"Its log: {document['log']}")
+    nodes = table("node", "heap used", "heap", "disk free", right=("heap used", "heap", "disk free"))
+    for node in document["nodes"]:
+        nodes.add_row(node["name"], *(_size(node[key]) for key in ("heap_used_bytes", "heap_max_bytes", "disk_free_bytes")))
+    show(nodes)
+    _show_collections(document["collections"])
+
+
+def _size(count: int | None) -> str:
+    from rich.filesize import decimal
+
+    return "?" if count is None else decimal(count)
+
+
+def _show_collections(found: list[dict[str, Any]]) -> None:
+    if not found:
+        show("No collection yet: `facedex ingest FOLDER` makes one.")
+        return
+    shown = table("collection", "faces", "people", "photos", "rejects", "model", right=("faces", "people", "photos", "rejects"))
+    for entry in found:
+        counts = (f"{entry[key]:,}" for key in ("faces", "people", "photos", "rejects"))
+        shown.add_row(entry["name"], *counts, str(entry["recipe"]["model"]))
+    show(shown)
+
+
+@collections.command("list")
+def list_(json: Json = False) -> None:
+    """List the collections.
+
+    Example: facedex collections list
+    """
+    from es import client as connection
+    from es.collections import all_of
+
+    with connection.connect(settings(), say) as client:
+        found = [_summary(client, collection) for collection in all_of(client)]
+    if json:
+        print_json({"collections": found})
+    else:
+        _show_collections(found)
+
+
+@collections.command("show")
+def show_(name: Annotated[str, typer.Argument(help="The collection.")], json: Json = False) -> None:
+    """Describe one collection: its recipe, what it holds, what it left out and why, how it is stored.
+
+    Example: facedex collections show faces
+    """
+    from es import client as connection
+    from es.collections import describe, get
+
+    with connection.connect(settings(), say) as client:
+        described = describe(client, get(client, name))
+    if json:
+        print_json(described)
+        return
+    shown = table("", "")
+    for key in ("faces", "people", "photos", "rejects"):
+        shown.add_row(key, f"{described[key]:,}")
+    for reason, count in described["rejected"].items():
+        shown.add_row(f"  {reason}", f"{count:,}")
+    for key, value in described["recipe"].items():
+        shown.add_row(key.replace("_", " "), str(value))
+    for key in ("index", "index_type", "shards", "replicas", "health"):
+        shown.add_row(key.replace("_", " "), str(described[key]))
+    shown.add_row("on disk", _size(described["bytes"]))
+    shown.add_row("created", described["created"])
+    show(f"Collection {name}", shown)
+
+
+@collections.command("delete")
+def delete_(name: Annotated[str, typer.Argument(help="The collection.")], yes: Yes = False, json: Json = False) -> None:
+    """Delete a collection with all its faces.
+
+    Example: facedex collections delete faces --yes
+    """
+    from es import client as connection
+    from es.collections import count, delete, get
+
+    with connection.connect(settings(), say) as client:
+        found = get(client, name)
+        faces = count(client, found)["faces"]
+        if not yes:
+            _ask(f"Delete the collection {name} with its {faces:,} faces?")
+        delete(client, found)
+    if json:
+        print_json({"deleted": name, "faces": faces})
+    else:
+        show(f"Deleted {name} with its {faces:,} faces.")
+
+
+def _ask(question: str) -> None:
+    if not sys.stdin.isatty():
+        raise UsageError(f"{question} There is no terminal to ask on: add --yes.")
+    typer.confirm(question, abort=True, err=True)

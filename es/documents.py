@@ -1,0 +1,93 @@
+"""What is stored: the mappings of a collection's two indices, and the ids of their documents.
+
+Both indices stand behind one name: ``facedex-<name>`` is an alias over ``facedex-<name>-v1`` (the faces), and
+``facedex-<name>-rejects`` holds what was left out, so that nothing is dropped in silence.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+
+PREFIX = "facedex-"
+_ID_BYTES = 15  # 120 bits: collisions are out of reach; 20 characters of URL-safe base64, which Elasticsearch stores as 15 bytes
+
+
+def alias(name: str) -> str:
+    """The alias of a collection: what is read and written."""
+    return f"{PREFIX}{name}"
+
+
+def rejects_index(name: str) -> str:
+    """The index of the photos that a collection left out."""
+    return f"{PREFIX}{name}-rejects"
+
+
+def content_id(*parts: str) -> str:
+    """A document id from content, so that writing the same face twice changes nothing: SHA-256 over the parts, cut to 120 bits."""
+    digest = hashlib.sha256("\0".join(parts).encode("utf-8", "surrogateescape")).digest()
+    return base64.urlsafe_b64encode(digest[:_ID_BYTES]).decode("ascii")
+
+
+def face_id(sha256: str, ordinal: int, model: str) -> str:
+    """The id of a photo's n-th face (from 0, largest first) as seen by a model."""
+    return content_id(sha256, str(ordinal), model)
+
+
+def reject_id(sha256: str | None, path: str) -> str:
+    """The id of a reject: by content, or by path where the content couldn't be read."""
+    return content_id("reject", sha256 or f"path:{path}")
+
+
+_KEYWORD: Mapping[str, Any] = {"type": "keyword"}
+_PATH: Mapping[str, Any] = {"type": "keyword", "ignore_above": 8191}
+_NUMBER: Mapping[str, Any] = {"type": "integer"}
+_INGEST: Mapping[str, Any] = {"properties": {"run": _KEYWORD, "detection": _KEYWORD}}
+
+
+def face_mapping(dims: int, metric: str, index_options: Mapping[str, Any], meta: Mapping[str, Any]) -> dict[str, Any]:
+    """The strict mapping of the faces: an unknown field is an error, not a silent new column.
+
+    The type of the vector index is always named: Elasticsearch's own default changes with the number of dimensions.
+    """
+    face = {
+        "ordinal": {"type": "short"},
+        "box": {"properties": dict.fromkeys("xywh", _NUMBER)},
+        "landmarks": {"type": "integer", "index": False, "doc_values": False},
+        "confidence": {"type": "float"},
+    }
+    return {
+        "dynamic": "strict",
+        "_meta": {"facedex": dict(meta)},
+        "properties": {
+            "@timestamp": {"type": "date"},
+            "image": {
+                "properties": {"sha256": _KEYWORD, "path": _PATH, "width": _NUMBER, "height": _NUMBER, "faces": {"type": "short"}},
+            },
+            "face": {"properties": face},
+            "person": _KEYWORD,
+            "ingest": _INGEST,
+            "embedding": {
+                "type": "dense_vector",
+                "dims": dims,
+                "index": True,
+                "similarity": metric,
+                "index_options": dict(index_options),
+            },
+        },
+    }
+
+
+REJECT_MAPPING: Mapping[str, Any] = {
+    "dynamic": "strict",
+    "properties": {
+        "@timestamp": {"type": "date"},
+        "image": {"properties": {"sha256": _KEYWORD, "path": _PATH}},
+        "person": _KEYWORD,
+        "reason": _KEYWORD,
+        "message": {"type": "keyword", "index": False, "doc_values": False},
+        "ingest": _INGEST,
+    },
+}

@@ -1,0 +1,73 @@
+"""What a person sees while photos are ingested: a bar on a terminal, a line now and then in a log."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from core.terminal import console, say
+
+if TYPE_CHECKING:
+    from ingest.report import Report
+
+_LINE_SECONDS = 10.0
+
+
+def _line(report: Report) -> str:
+    return f"{report.faces:,} faces, {report.skipped:,} skipped, {report.rejected.total():,} rejected"
+
+
+@contextmanager
+def shown(photos: Callable[[], Iterable[object]]) -> Iterator[Callable[[Report], None]]:
+    """Shows progress on stderr; yields what is to be called after each photo.
+
+    Args:
+        photos: lists all photos once more. They are counted beside the run, so that it starts at once and the time left comes soon.
+    """
+    with _bar(photos) if sys.stderr.isatty() else _lines() as seen:
+        yield seen
+
+
+@contextmanager
+def _bar(photos: Callable[[], Iterable[object]]) -> Iterator[Callable[[Report], None]]:
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(compact=True),
+        TextColumn("{task.fields[line]}"),
+    )
+    with Progress(*columns, console=console(stderr=True)) as progress:
+        task = progress.add_task("Photos", total=None, rate="", line="")
+
+        def count() -> None:
+            progress.update(task, total=sum(1 for _ in photos()))
+
+        threading.Thread(target=count, name="count", daemon=True).start()
+
+        def seen(report: Report) -> None:
+            rate = report.photos / max(time.monotonic() - report.begun, 1e-9)
+            progress.update(task, completed=report.photos, rate=f"{rate:,.0f}/s", line=_line(report))
+
+        yield seen
+
+
+@contextmanager
+def _lines() -> Iterator[Callable[[Report], None]]:
+    due = time.monotonic() + _LINE_SECONDS
+
+    def seen(report: Report) -> None:
+        nonlocal due
+        if time.monotonic() >= due:
+            due = time.monotonic() + _LINE_SECONDS
+            rate = report.photos / (time.monotonic() - report.begun)
+            say(f"{report.photos:,} photos, {rate:,.0f} a second: {_line(report)}")
+
+    yield seen

@@ -1,0 +1,103 @@
+"""What an ingest run did: every photo is counted exactly once, as indexed, skipped or rejected."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any, Self
+
+from core.errors import StorageError
+from ingest.worker import Reject
+from ingest.writer import text
+
+
+@dataclass(slots=True)
+class Report:
+    """Counts of one run, filled while it goes on."""
+
+    run: str
+    collection: str
+    indexed: int = 0  # photos whose faces were stored
+    faces: int = 0
+    skipped: int = 0  # photos whose faces were there already
+    rejected: Counter[str] = field(default_factory=Counter)
+    embedded: int = 0  # photos that the models looked at
+    stages: Counter[str] = field(default_factory=Counter)  # seconds of all workers, by stage
+    begun: float = field(default_factory=time.monotonic)
+    seconds: float = 0.0
+    rejects_file: str | None = None
+
+    @property
+    def photos(self) -> int:
+        """All photos so far."""
+        return self.indexed + self.skipped + self.rejected.total()
+
+    def finish(self) -> Self:
+        """Stops the clock."""
+        self.seconds = time.monotonic() - self.begun
+        return self
+
+    def as_dict(self) -> dict[str, Any]:
+        """The JSON shape of ``facedex ingest --json``."""
+        return {
+            "run": self.run,
+            "collection": self.collection,
+            "photos": self.photos,
+            "indexed": self.indexed,
+            "faces": self.faces,
+            "skipped": self.skipped,
+            "rejected": dict(self.rejected.most_common()),
+            "embedded": self.embedded,
+            "seconds": round(self.seconds, 3),
+            "photos_per_second": round(self.photos / self.seconds, 1) if self.seconds else 0.0,
+            "stages": {stage: round(seconds, 3) for stage, seconds in self.stages.items()},
+            "rejects_file": self.rejects_file,
+        }
+
+
+class RejectsFile:
+    """One JSON line per reject; the file is made with the first one."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._file: IO[str] | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self._file is not None:
+            with self._guarded():
+                self._file.close()
+
+    @property
+    def written(self) -> str | None:
+        """Where the rejects are, if there are any."""
+        return str(self._path) if self._file is not None else None
+
+    def add(self, path: Path, reject: Reject) -> None:
+        """Writes one reject.
+
+        Raises:
+            StorageError: the file can't be written.
+        """
+        with self._guarded():
+            if self._file is None:
+                self._path.parent.mkdir(parents=True, exist_ok=True)
+                self._file = self._path.open("w", encoding="utf-8", buffering=1)
+            self._file.write(
+                json.dumps({"image": text(path), "reason": reject.reason, "message": reject.message}, ensure_ascii=False) + "\n"
+            )
+
+    @contextmanager
+    def _guarded(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise StorageError.of(error, f"write the rejects to {self._path}", "Choose another file with --rejects.") from None

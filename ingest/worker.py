@@ -1,0 +1,116 @@
+"""From a photo on disk to its faces: read, hash, decode, detect, align, embed. One pure function, run in worker processes."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from core.errors import FacedexError, PhotoError
+from core.files import read
+from faces.photo import decode
+
+if TYPE_CHECKING:
+    from faces.face import Face
+    from faces.pipeline import Pipeline
+    from faces.recipe import Recipe
+
+
+@dataclass(frozen=True, slots=True)
+class Detection:
+    """How faces are looked for: what decides which faces a photo yields, but not whether their vectors can be compared."""
+
+    min_face: int = 80  # pixels
+    anti_spoofing: bool = False
+
+    def __str__(self) -> str:
+        """The form that is stored with each face, so that a photo is done again only when this changes."""
+        return f"min_face={self.min_face}" + (",anti_spoofing" if self.anti_spoofing else "")
+
+
+@dataclass(frozen=True, slots=True)
+class Reject:
+    """Why a photo was left out: a stable code and a sentence."""
+
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one photo: faces or a reject. ``sha256`` is ``None`` only where the file couldn't be read."""
+
+    sha256: str | None = None
+    width: int = 0
+    height: int = 0
+    faces: tuple[Face, ...] = ()
+    reject: Reject | None = None
+    seconds: dict[str, float] = field(default_factory=dict)  # by stage
+
+
+class Represent:
+    """The function of a photo. Holds the models, so each process makes one (see :func:`start`)."""
+
+    def __init__(self, recipe: Recipe, detection: Detection, max_pixels: int) -> None:
+        from faces.pipeline import Pipeline
+
+        self._pipeline: Pipeline = Pipeline(recipe, min_face=detection.min_face, anti_spoofing=detection.anti_spoofing)
+        self._max_pixels = max_pixels
+
+    def __call__(self, path: str) -> Outcome:
+        """Faces or a reject, never an exception on account of the photo.
+
+        Raises:
+            FacedexError: what would fail for every photo, such as missing weights.
+        """
+        seconds: dict[str, float] = {}
+        sha256: str | None = None
+        try:
+            with _timed(seconds, "read"):
+                data = read(path)
+                sha256 = hashlib.sha256(data).hexdigest()
+            with _timed(seconds, "decode"):
+                photo = decode(data, max_pixels=self._max_pixels)
+            with _timed(seconds, "faces"):
+                faces = self._pipeline.find(photo.pixels)
+        except PhotoError as error:
+            return Outcome(sha256, reject=Reject(error.code, str(error)), seconds=seconds)
+        except FacedexError:
+            raise
+        except Exception as error:  # noqa: BLE001 - a model that stumbles over one photo must not stop a run of millions
+            return Outcome(sha256, reject=Reject("failed", f"The model failed on this photo ({type(error).__name__})."), seconds=seconds)
+        if not all(is_usable(face) for face in faces):
+            return Outcome(sha256, reject=Reject("failed", "The model gave a vector without a direction for this photo."), seconds=seconds)
+        return Outcome(sha256, photo.width, photo.height, tuple(faces), seconds=seconds)
+
+
+def is_usable(face: Face) -> bool:
+    """Whether a face's vector can be stored: all numbers finite, and not all zero, which has no cosine."""
+    return 0.0 < float(face.embedding @ face.embedding) < float("inf")
+
+
+@contextmanager
+def _timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
+    begun = time.perf_counter()
+    try:
+        yield
+    finally:
+        seconds[stage] = time.perf_counter() - begun
+
+
+_represent: Represent | None = None
+
+
+def start(recipe: Recipe, detection: Detection, max_pixels: int) -> None:
+    """Prepares a worker process."""
+    global _represent  # noqa: PLW0603 - one set of models a process
+    _represent = Represent(recipe, detection, max_pixels)
+
+
+def represent(path: str) -> Outcome:
+    """What a prepared worker process does with a photo."""
+    assert _represent is not None, "start() comes first"  # noqa: S101
+    return _represent(path)

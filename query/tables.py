@@ -1,0 +1,29 @@
+"""Answers for a person at a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from core.terminal import table
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from query.answers import Answer
+
+
+def tables(answer: Answer) -> Iterator[str | Table]:
+    """A table for each face of a target, or the sentence that says why there is none."""
+    if answer.error is not None:
+        yield f"{answer.target}: {answer.error[1]} ({answer.error[0]})"
+    for number, face in enumerate(answer.faces, 1):
+        x, y, width, height = face.box
+        title = f"{answer.target}, face {number} of {len(answer.faces)}: {width} x {height} pixels at {x}, {y}"
+        if not face.matches:
+            yield f"{title}: the collection {answer.collection} holds no face to compare with"
+            continue
+        shown = table("person", "the same?", "distance", "photo", title=title, right=("distance",))
+        for match in face.matches:
+            shown.add_row(match.person or "(not named)", "yes" if match.verified else "no", f"{match.distance:.4f}", match.image)
+        yield shown
