@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from core.errors import CollectionError, EngineError, StorageError, UsageError
+from es import node
 
 if TYPE_CHECKING:
     from elasticsearch import ApiError, Elasticsearch
@@ -20,11 +21,7 @@ UNSOUND_VERSIONS = {"9.5.0", "9.5.1", "9.5.2"}
 _TALKATIVE = ("document_parsing_exception", "mapper_parsing_exception", "parsing_exception", "x_content_parse_exception")
 
 
-def quiet(_: str) -> None:
-    """The ``say`` of callers who don't want to hear what is going on."""
-
-
-def connect(settings: Settings, say: Callable[[str], None] = quiet) -> Elasticsearch:
+def connect(settings: Settings, say: node.Say = node.silent) -> Elasticsearch:
     """A client for the configured Elasticsearch; without one, for the embedded node, started where it isn't running.
 
     Raises:
@@ -32,12 +29,14 @@ def connect(settings: Settings, say: Callable[[str], None] = quiet) -> Elasticse
         UsageError: the address or the credentials don't make sense.
     """
     if settings.url is None:
-        from es import node
-
         url = node.ensure(settings, say).url
     else:
         url = settings.url
 
+    if not url.startswith(("http://", "https://")):
+        raise UsageError(f"The Elasticsearch address {url!r} can't be used: give it as http(s)://host:port.")
+    if settings.ca_certs is not None and not settings.ca_certs.is_file():
+        raise UsageError(f"There is no file {str(settings.ca_certs)!r}, which ELASTICSEARCH_CA_CERTS names.")
     from elasticsearch import Elasticsearch
 
     basic_auth = None
@@ -46,7 +45,7 @@ def connect(settings: Settings, say: Callable[[str], None] = quiet) -> Elasticse
             raise UsageError("ELASTICSEARCH_USERNAME is set without ELASTICSEARCH_PASSWORD: set both, or ELASTICSEARCH_API_KEY.")
         basic_auth = (settings.username, settings.password.get_secret_value())
     api_key = settings.api_key.get_secret_value() if settings.api_key else None
-    tls = {"ca_certs": str(settings.ca_certs)} if settings.ca_certs else {}
+    tls: dict[str, Any] = {"ca_certs": str(settings.ca_certs)} if settings.ca_certs else {}
     try:
         return Elasticsearch(
             url,

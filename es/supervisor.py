@@ -1,0 +1,183 @@
+"""Watches over one server for as long as it lives: ``python -m es.supervisor JOB``, started by ``es.start``, with no terminal.
+
+It holds a lock for its life, writes what runs to ``state.json``, and stops the server when told to (SIGTERM) or when no command came
+for a while. The server's standard input is a pipe from here, and the server ends when that closes: even a supervisor that is killed
+leaves no server behind. Only the standard library and light modules of ours are imported: it stays for hours.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import select
+import signal
+import socket
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from core.errors import EngineError, FacedexError
+from es import locks, processes
+from es.launch import Job, launch
+from es.places import Home
+from es.telling import telling_error
+
+_TICK = 5.0  # seconds between two looks for commands
+_STOP_SECONDS = 30.0
+_POLL = 0.05
+
+
+class Supervisor:
+    """One server, from launch to end."""
+
+    def __init__(self, job: Job) -> None:
+        self.job = job
+        self.home = Home(Path(job.home))
+        self.told_to_stop = False
+        self._wake, wake_up = os.pipe()
+        os.set_blocking(self._wake, False)
+        os.set_blocking(wake_up, False)
+        # A signal writes to the pipe, so a wait for the pipe is a wait for a signal too, without a race.
+        signal.signal(signal.SIGTERM, self._stop)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.set_wakeup_fd(wake_up)
+        self._state: dict[str, Any] = {
+            "phase": "starting",
+            "supervisor": {"pid": os.getpid(), "mark": processes.mark(os.getpid())},
+            "version": job.version,
+            "heap": job.heap,
+        }
+
+    def run(self) -> None:
+        """Starts the server, watches it, stops it; the state file tells others how it goes."""
+        log_size = self.home.log.stat().st_size if self.home.log.exists() else 0
+        server: subprocess.Popen[bytes] | None = None
+        try:
+            self._write()
+            server = launch(self.job)
+            self._write(server={"pid": server.pid, "mark": processes.mark(server.pid)})
+            port = self._wait_ready(server)
+            self._write(phase="ready", port=port, started=time.time())
+            self._watch(server)
+            self._end(server)
+            self.home.state.unlink(missing_ok=True)
+        except (FacedexError, OSError) as error:
+            if server is not None:
+                self._end(server)
+            self._fail(telling_error(error, self.home, log_size))
+
+    def _stop(self, *_: object) -> None:
+        self.told_to_stop = True
+
+    def _wait_ready(self, server: subprocess.Popen[bytes]) -> int:
+        """Until the server answers: the port comes from a file that it writes after it has bound it."""
+        deadline = time.monotonic() + self.job.start_seconds
+        ports = self.home.logs / "http.ports"
+        while time.monotonic() < deadline:
+            if self.told_to_stop:
+                raise EngineError("The node was told to stop while it started.", code="engine_start")
+            if server.poll() is not None:
+                raise EngineError("", code="engine_start")
+            if ports.exists():
+                port = int(ports.read_text().split()[0].rpartition(":")[2])
+                if healthy(port, deadline - time.monotonic()):
+                    return port
+            self._pause(_POLL)
+        raise EngineError(
+            f"Elasticsearch did not answer within {self.job.start_seconds:.0f} s; its log is {self.home.log} "
+            "(FACEDEX_NODE_START_SECONDS gives it longer).",
+            code="engine_start",
+        )
+
+    def _watch(self, server: subprocess.Popen[bytes]) -> None:
+        """Returns when the server died, when told to stop, or when the node was idle for long enough."""
+        last_used = time.time()
+        while server.poll() is None and not self.told_to_stop:
+            self._pause(min(_TICK, self.job.idle_seconds / 4))
+            try:
+                claim = locks.take(self.home.in_use, seconds=0)
+            except TimeoutError:  # a command runs
+                last_used = time.time()
+                continue
+            try:
+                # Between two looks short commands come and go: each leaves its time on the file.
+                last_used = max(last_used, os.fstat(claim).st_mtime)
+                if time.time() - last_used > self.job.idle_seconds:
+                    # Gone while nobody can claim the node: the next command sees no state, and waits for a new node.
+                    self.home.state.unlink(missing_ok=True)
+                    return
+            finally:
+                os.close(claim)
+
+    def _end(self, server: subprocess.Popen[bytes]) -> None:
+        """Asks the server to end, then makes it."""
+        server.terminate()
+        try:
+            server.wait(_STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            server.kill()
+            server.wait()
+        if server.stdin is not None:
+            with suppress(OSError):
+                server.stdin.close()
+
+    def _pause(self, seconds: float) -> None:
+        if select.select([self._wake], [], [], seconds)[0]:
+            with suppress(BlockingIOError):
+                os.read(self._wake, 1024)
+
+    def _write(self, **news: object) -> None:
+        self._state.update(news)
+        part = self.home.state.with_suffix(".part")
+        part.write_text(json.dumps(self._state))
+        part.replace(self.home.state)
+
+    def _fail(self, error: FacedexError) -> None:
+        with suppress(OSError):  # on a full disk the lock alone tells that we are gone
+            self.home.launch.unlink(missing_ok=True)  # it may be what was wrong
+            self._write(phase="failed", kind=type(error).__name__, code=error.code, message=str(error))
+
+
+def healthy(port: int, seconds: float) -> bool:
+    """Whether the server answers, its data at hand. A plain socket: an HTTP library would double the size of this process."""
+    wait = max(1, min(int(seconds), 60))
+    request = f"GET /_cluster/health?wait_for_status=yellow&timeout={wait}s HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n"
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=wait + 5) as connection:
+            connection.sendall(request.encode())
+            status = connection.recv(64).split(b" ")[1:2]
+    except OSError:
+        return False
+    return status in ([b"200"], [b"408"])  # 408: an index is broken; the node is up all the same
+
+
+def _alone() -> None:
+    """A session of its own, no streams: nobody waits for us, and no Ctrl-C reaches us."""
+    os.setsid()
+    os.chdir("/")
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    with suppress(ValueError, OSError):  # the server opens many files
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def main() -> int:
+    """Takes the lock, leaves its parent, supervises. The parent's exit means: the lock is held."""
+    job = Job.read(sys.argv[1])
+    try:
+        locks.take(Home(Path(job.home)).alive, seconds=5)  # never closed
+    except TimeoutError:
+        return 1  # another supervisor
+    # The lock belongs to the open file, which the child shares: it is never free in between.
+    if os.fork():
+        return 0
+    _alone()
+    Supervisor(job).run()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

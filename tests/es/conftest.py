@@ -1,0 +1,37 @@
+"""Folders for the tests of the embedded node."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture
+def open_dir() -> Iterator[Path]:
+    """A folder that the server's user can enter; pytest's own are closed to other users."""
+    folder = Path(tempfile.mkdtemp(prefix="facedex-test-"))
+    folder.chmod(0o711)
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.fixture
+def small_disk(open_dir: Path) -> Iterator[Path]:
+    """A disk with room for nearly nothing."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can mount a small disk")
+    disk = open_dir / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=32k,mode=755", "tmpfs", str(disk)], capture_output=True, check=False)
+    if mounted.returncode != 0:
+        pytest.skip("a small disk can't be mounted here")
+    try:
+        yield disk
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)

@@ -1,0 +1,109 @@
+import threading
+
+import pytest
+from elasticsearch import Elasticsearch
+
+from core.errors import CollectionError, UsageError
+from es import collections
+from es.documents import alias, rejects_index
+
+RECIPE = {
+    "model": "Dlib",
+    "detector": "dlib",
+    "alignment": "a",
+    "dims": 128,
+    "metric": "cosine",
+    "threshold": 0.07,
+    "weights_sha256": "0" * 64,
+}
+
+
+def test_a_collection_is_found_as_it_was_made(client: Elasticsearch, name: str) -> None:
+    made = collections.create(client, name, RECIPE, index_type="hnsw")
+    found = collections.get(client, name)
+    assert found == made
+    assert found.recipe == RECIPE
+    assert found.index == f"{alias(name)}-v1"
+    assert [name] == [other.name for other in collections.all_of(client) if other.name == name]
+
+
+def test_the_vector_index_is_explicit(client: Elasticsearch, name: str) -> None:
+    collections.create(client, name, RECIPE)
+    mapping = client.indices.get_mapping(index=alias(name))[f"{alias(name)}-v1"]["mappings"]
+    options = mapping["properties"]["embedding"]
+    assert options["dims"] == 128
+    assert options["similarity"] == "cosine"
+    assert options["index_options"]["type"] == "int8_hnsw"
+    assert options["index_options"]["rescore_vector"] == {"oversample": 3.0}
+    assert mapping["dynamic"] == "strict"
+
+
+@pytest.mark.parametrize("index_type", collections.INDEX_TYPES)
+def test_every_index_type_is_accepted_by_the_server(client: Elasticsearch, name: str, index_type: str) -> None:
+    collections.create(client, name, RECIPE, index_type=index_type)
+    assert collections.get(client, name).index_type == index_type
+
+
+def test_shards_and_replicas_are_as_asked_for(client: Elasticsearch, name: str) -> None:
+    collections.create(client, name, RECIPE, shards=3, replicas=1)
+    described = collections.describe(client, collections.get(client, name))
+    assert (described["shards"], described["replicas"]) == (3, 1)
+    assert described["health"] == "yellow"  # one node holds no copies
+    assert (described["faces"], described["people"], described["photos"], described["rejects"]) == (0, 0, 0, 0)
+
+
+def test_without_replicas_asked_for_one_node_is_green(client: Elasticsearch, name: str) -> None:
+    collections.create(client, name, RECIPE)
+    client.cluster.health(index=alias(name), wait_for_status="green", timeout="10s")
+    assert collections.describe(client, collections.get(client, name))["health"] == "green"
+
+
+def test_unknown_fields_are_refused(client: Elasticsearch, name: str) -> None:
+    from elasticsearch import BadRequestError
+
+    collections.create(client, name, RECIPE)
+    with pytest.raises(BadRequestError):
+        client.index(index=alias(name), document={"surprise": 1})
+
+
+def test_of_many_who_create_at_once_one_does(client: Elasticsearch, name: str) -> None:
+    outcomes: list[str] = []
+
+    def create() -> None:
+        try:
+            collections.create(client, name, RECIPE)
+            outcomes.append("made")
+        except CollectionError as error:
+            outcomes.append(error.code)
+
+    threads = [threading.Thread(target=create) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(outcomes) == ["collection_exists"] * 3 + ["made"]
+
+
+def test_a_missing_collection_is_told_with_those_there_are(client: Elasticsearch, name: str) -> None:
+    collections.create(client, name, RECIPE)
+    with pytest.raises(CollectionError, match=name) as caught:
+        collections.get(client, "nobody")
+    assert caught.value.code == "no_collection"
+
+
+def test_deleted_is_gone_with_its_rejects(client: Elasticsearch, name: str) -> None:
+    collections.create(client, name, RECIPE)
+    collections.delete(client, collections.get(client, name))
+    assert collections.find(client, name) is None
+    assert not client.indices.exists(index=rejects_index(name))
+
+
+@pytest.mark.parametrize("bad", ["", "UPPER", "a b", "-a", "_a", "a--b", "a/b", "a*", "é", "x" * 101, "a-v2", "a-rejects", "..", "a,b"])
+def test_bad_names_are_refused(client: Elasticsearch, bad: str) -> None:
+    with pytest.raises(UsageError):
+        collections.create(client, bad, RECIPE)
+
+
+def test_a_bad_index_type_is_refused(client: Elasticsearch, name: str) -> None:
+    with pytest.raises(UsageError, match="bbq_disk"):
+        collections.create(client, name, RECIPE, index_type="bbq_disk")
