@@ -24,7 +24,7 @@ _CHUNK_FACES = 500
 # A request of 5 MB is well within the indexing-pressure budget (a tenth of the heap) of the smallest node.
 _CHUNK_BYTES = 5 << 20
 _FLUSH_SECONDS = 5.0  # large photos trickle in: what is embedded is stored soon, whatever happens next
-_RETRIES = 8
+_RETRIES = 6  # of what was refused for lack of room; with the waits between them, half a minute
 # What a repeated write meets, and what makes it harmless: the face is there already, the stale one is gone already.
 _HARMLESS = {("create", 409), ("delete", 404)}
 

@@ -1,0 +1,1 @@
+"""Measures Facedex beside its peers. Each module is a program that answers one question."""

@@ -1,0 +1,165 @@
+"""Whatever is typed wrong, or missing on the machine: one clear sentence, exit code 2, never a traceback."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from elasticsearch import Elasticsearch
+
+from tests.cli.conftest import Result, Type
+from tests.faces_made import small_copies
+
+
+def refused(result: Result, *words: str) -> None:
+    """One sentence on stderr that holds these words, and exit code 2."""
+    assert result.code == 2, result
+    sentences = [line for line in result.err.splitlines() if line.startswith("facedex: ")]
+    assert len(sentences) == 1, result.err
+    for word in words:
+        assert word in sentences[0]
+
+
+@pytest.fixture
+def photo(tmp_path: Path, portraits: dict[str, Path]) -> Path:
+    return small_copies(portraits["obama.jpg"], tmp_path / "people" / "Barack", 1)[0]
+
+
+def test_no_such_folder(type_: Type) -> None:
+    refused(type_("ingest", "/no/such/folder"), "/no/such/folder")
+
+
+def test_an_empty_folder(tmp_path: Path, type_: Type) -> None:
+    refused(type_("ingest", tmp_path), "no photos", str(tmp_path))
+
+
+def test_no_such_photo(type_: Type) -> None:
+    refused(type_("search", "nobody.jpg"), "nobody.jpg")
+    refused(type_("verify", "nobody.jpg", "nobody.jpg"), "nobody.jpg")
+
+
+def test_wrong_use_answers_programs_in_json(type_: Type) -> None:
+    result = type_("search", "nobody.jpg", "--json")
+    assert result.json["error"]["code"] == "no_such_photo"
+    refused(result)
+
+
+def test_an_unknown_model_or_detector(photo: Path, type_: Type) -> None:
+    refused(type_("ingest", photo, "--model", "Facenet9000"), "Facenet9000", "Facenet512", "Dlib")
+    refused(type_("ingest", photo, "--detector", "eyes"), "eyes", "retinaface")
+    refused(type_("verify", photo, photo, "--model", "Facenet9000"), "Facenet9000")
+
+
+def test_a_model_without_its_weights(photo: Path, tmp_path: Path, type_: Type) -> None:
+    refused(type_("ingest", photo, "--model", "Facenet", env={"DEEPFACE_HOME": str(tmp_path)}), "facenet", str(tmp_path))
+
+
+def test_an_unknown_collection(client: Elasticsearch, photo: Path, type_: Type) -> None:
+    refused(type_("search", photo, "-c", "not-there"), "not-there")
+    refused(type_("collections", "show", "not-there"), "not-there")
+    refused(type_("collections", "delete", "not-there", "--yes"), "not-there")
+
+
+def test_a_bad_collection_name(client: Elasticsearch, photo: Path, type_: Type) -> None:
+    refused(type_("ingest", photo, "-c", "Bad Name"), "Bad Name")
+    refused(type_("collections", "create", "Bad Name"), "Bad Name")
+
+
+def test_a_collection_that_exists(client: Elasticsearch, name: str, type_: Type) -> None:
+    type_("collections", "create", name)
+    refused(type_("collections", "create", name), name, "exists")
+
+
+def test_a_query_with_another_recipe(client: Elasticsearch, name: str, photo: Path, type_: Type) -> None:
+    from es.collections import create
+    from faces.recipe import DEFAULT
+
+    create(client, name, DEFAULT.as_dict() | {"weights_sha256": "0" * 64})
+    refused(type_("search", photo, "-c", name), name, "another recipe")
+    refused(type_("ingest", photo, "-c", name), name, "another recipe")
+
+
+def test_the_engine_unreachable(photo: Path, type_: Type) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{probe.getsockname()[1]}"
+    for words in (["search", photo], ["ingest", photo], ["status"], ["collections", "list"], ["up"]):
+        refused(type_(*words, env={"ELASTICSEARCH_URL": url}), "can't be reached", "ELASTICSEARCH_URL")
+
+
+def test_a_bad_address(photo: Path, type_: Type) -> None:
+    refused(type_("search", photo, env={"ELASTICSEARCH_URL": "localhost:9200"}), "localhost:9200")
+
+
+def test_the_port_taken(tmp_path: Path, type_: Type) -> None:
+    tmp_path = _enterable(tmp_path)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        refused(type_("up", env={"FACEDEX_DATA_DIR": str(tmp_path), "FACEDEX_NODE_PORT": str(port)}), str(port))
+
+
+def test_no_jdk(tmp_path: Path, type_: Type) -> None:
+    env = {"FACEDEX_DATA_DIR": str(_enterable(tmp_path)), "FACEDEX_JAVA_HOME": str(tmp_path / "no-java")}
+    refused(type_("up", env=env), "JDK", str(tmp_path / "no-java"))
+
+
+def _enterable(folder: Path) -> Path:
+    """A folder that the engine's own user can enter; pytest's are closed to others."""
+    import tempfile
+
+    if os.geteuid() != 0:
+        return folder
+    made = Path(tempfile.mkdtemp(dir=os.environ["FACEDEX_DATA_DIR"]))
+    made.chmod(0o711)
+    return made
+
+
+def test_a_cache_that_cannot_be_written(photo: Path, type_: Type) -> None:
+    # Below a file nothing can be made, whoever asks; root may write into read-only folders.
+    refused(type_("verify", photo, photo, env={"FACEDEX_CACHE_DIR": str(photo / "cache")}), "FACEDEX_CACHE_DIR")
+
+
+def test_a_read_only_cache(photo: Path, tmp_path: Path, type_: Type) -> None:
+    if os.geteuid() == 0:
+        pytest.skip("root may write into read-only folders")
+    (tmp_path / "cache").mkdir(mode=0o500)
+    refused(type_("verify", photo, photo, env={"FACEDEX_CACHE_DIR": str(tmp_path / "cache")}), "FACEDEX_CACHE_DIR")
+
+
+def test_the_disk_full(client: Elasticsearch, name: str, photo: Path, tmp_path: Path, type_: Type) -> None:
+    (photo.parent / "notes.txt").write_text("no photo")
+    refused(type_("ingest", photo.parent, "-c", name, "--workers", 1, "--rejects", "/dev/full"), "disk is full", "--rejects")
+    refused(type_("search", photo, "-c", name, "--html", "/dev/full"), "disk is full", "--html")
+
+
+def test_a_setting_that_does_not_fit(type_: Type) -> None:
+    refused(type_("status", env={"FACEDEX_NODE_PORT": "many"}), "FACEDEX_NODE_PORT")
+
+
+@pytest.mark.parametrize("words", [["serach"], ["search"], ["ingest", "--nonsense"], ["ingest", ".", "--min-face", "0"]])
+def test_what_the_command_line_does_not_know(words: list[str], type_: Type) -> None:
+    result = type_(*words)
+    assert result.code == 2
+    assert "Usage" in result.err
+
+
+def test_a_bug_is_one_sentence_too(type_: Type, photo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def explode(*_: object) -> None:
+        raise ZeroDivisionError("0.123, 0.456")
+
+    monkeypatch.setattr("query.verify.verify", explode)
+    refused(type_("verify", photo, photo), "ZeroDivisionError")
+    assert "0.123" not in type_("verify", photo, photo).err
+
+
+def test_a_reader_that_goes_away_is_no_error(client: Elasticsearch) -> None:
+    command = f"{sys.executable} -m facedex status --json | true"
+    done = subprocess.run(["/bin/sh", "-c", command], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0
+    assert "Traceback" not in done.stderr

@@ -1,0 +1,57 @@
+"""Faces and photos made for tests."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from faces.face import Face
+from ingest.sources import Source
+from ingest.worker import Outcome, Reject
+from ingest.writer import Work
+
+
+def vector(seed: int, dims: int = 128) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
+    """A random direction, the same for the same seed."""
+    return np.random.default_rng(seed).standard_normal(dims).astype(np.float32)
+
+
+def face(seed: int) -> Face:
+    """A face with a random vector."""
+    return Face(box=(seed, 2, 30, 40), landmarks=((1, 2), (3, 4), (5, 6), (7, 8), (9, 10)), confidence=1.25, embedding=vector(seed))
+
+
+def sha(text: str) -> str:
+    """A SHA-256 to stand for content."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def work(photo: str, *seeds: int, person: str | None = None, content: str | None = None) -> Work:
+    """A photo whose faces have the random vectors of these seeds."""
+    return Work(Source(Path("/photos") / photo, person), Outcome(sha(content or photo), 640, 480, tuple(face(seed) for seed in seeds)))
+
+
+def rejected(photo: str, reason: str = "no_face") -> Work:
+    """A photo that was left out."""
+    return Work(Source(Path("/photos") / photo, None), Outcome(sha(photo), reject=Reject(reason, "A sentence.")))
+
+
+def small_copies(portrait: Path, folder: Path, count: int) -> list[Path]:
+    """Many small photos of one portrait, each with bytes of its own."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with Image.open(portrait) as image:
+        image.thumbnail((260, 260))
+        buffer = io.BytesIO()
+        image.convert("RGB").save(buffer, "JPEG", quality=90)
+    made = []
+    for number in range(count):
+        path = folder / f"{number:04}.jpg"
+        # A comment segment after the start-of-image marker: other bytes, the same picture.
+        comment = f"{portrait.name} {number:08}".encode()
+        path.write_bytes(buffer.getvalue()[:2] + b"\xff\xfe" + (len(comment) + 2).to_bytes(2, "big") + comment + buffer.getvalue()[2:])
+        made.append(path)
+    return made

@@ -1,0 +1,183 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from elasticsearch import Elasticsearch
+from PIL import Image
+
+from core.settings import settings
+from es import collections
+from es.documents import alias
+from faces.recipe import DEFAULT
+from ingest.report import RejectsFile, Report
+from ingest.run import Options, ingest
+from ingest.sources import PersonFrom, photos
+from ingest.worker import Detection
+from tests.faces_made import small_copies
+
+ONE = Options(workers=1)
+
+
+def run(client: Elasticsearch, name: str, folder: Path, options: Options = ONE, rejects: Path | None = None) -> Report:
+    if collections.find(client, name) is None:
+        collections.create(client, name, DEFAULT.as_dict())
+    with RejectsFile(rejects or folder.parent / "rejects.jsonl") as file:
+        return ingest(client, name, DEFAULT, photos([folder], PersonFrom.folder), file, options)
+
+
+def content(client: Elasticsearch, name: str) -> dict[str, list[float]]:
+    """Every id with its vector."""
+    client.indices.refresh(index=alias(name))
+    hits = client.search(index=alias(name), size=1000, source={"exclude_vectors": False})["hits"]["hits"]
+    return {hit["_id"]: hit["_source"]["embedding"] for hit in hits}
+
+
+@pytest.fixture
+def folder(tmp_path: Path, portraits: dict[str, Path]) -> Path:
+    small_copies(portraits["obama.jpg"], tmp_path / "photos" / "Barack", 3)
+    small_copies(portraits["biden.jpg"], tmp_path / "photos" / "Joe", 2)
+    (tmp_path / "photos" / "notes.txt").write_text("not a photo")
+    (tmp_path / "photos" / "cut.jpg").write_bytes(portraits["obama.jpg"].read_bytes()[:9000])
+    return tmp_path / "photos"
+
+
+def test_every_photo_is_accounted_for_and_a_second_run_embeds_nothing(
+    client: Elasticsearch, name: str, folder: Path, tmp_path: Path
+) -> None:
+    first = run(client, name, folder, rejects=tmp_path / "out" / "rejects.jsonl")
+    assert (first.photos, first.indexed, first.faces, first.skipped) == (7, 5, 5, 0)
+    assert first.rejected == {"not_an_image": 1, "truncated": 1}
+    assert first.rejects_file is not None
+    noted = Path(first.rejects_file).read_text().splitlines()
+    assert len(noted) == 2
+    assert "cut.jpg" in noted[0]
+    before = content(client, name)
+
+    second = run(client, name, folder)
+    assert (second.photos, second.indexed, second.faces, second.skipped, second.embedded) == (7, 0, 0, 5, 0)
+    assert second.rejected == first.rejected
+    assert content(client, name) == before
+    counted = collections.count(client, collections.get(client, name))
+    assert (counted["faces"], counted["people"], counted["photos"], counted["rejects"]) == (5, 2, 5, 2)
+
+
+def test_the_same_photo_under_two_names_is_one(client: Elasticsearch, name: str, folder: Path) -> None:
+    (folder / "Zoe").mkdir()
+    (folder / "Zoe" / "again.jpg").write_bytes((folder / "Barack" / "0000.jpg").read_bytes())
+    report = run(client, name, folder)
+    assert (report.indexed, report.skipped, report.faces) == (5, 1, 5)
+
+
+def test_another_face_size_looks_again(client: Elasticsearch, name: str, folder: Path) -> None:
+    run(client, name, folder)
+    again = run(client, name, folder, Options(Detection(min_face=60), workers=1))
+    assert again.embedded == 7
+    assert len(content(client, name)) == 5
+
+
+def test_two_workers_give_what_one_gives(client: Elasticsearch, name: str, folder: Path) -> None:
+    run(client, name, folder)
+    alone = content(client, name)
+    collections.delete(client, collections.get(client, name))
+    run(client, name, folder, Options(workers=2))
+    assert content(client, name) == alone
+
+
+def test_a_photo_that_takes_too_long_is_given_up(client: Elasticsearch, name: str, folder: Path) -> None:
+    Image.effect_noise((5000, 4000), 50).save(folder / "large.png")  # some seconds of looking for faces
+    report = run(client, name, folder, Options(workers=1, seconds_per_photo=1))
+    assert report.rejected["timeout"] >= 1
+    assert report.photos == 8
+    again = run(client, name, folder)  # it is tried again the next time
+    assert again.rejected == {"not_an_image": 1, "truncated": 1, "no_face": 1}
+
+
+def test_people_without_names(client: Elasticsearch, name: str, folder: Path) -> None:
+    collections.create(client, name, DEFAULT.as_dict())
+    with RejectsFile(folder.parent / "r.jsonl") as file:
+        ingest(client, name, DEFAULT, photos([folder], PersonFrom.none), file, ONE)
+    assert collections.count(client, collections.get(client, name))["people"] == 0
+
+
+def _start(folder: Path, name: str) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "facedex", "ingest", str(folder), "-c", name, "--json"]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env={**os.environ})
+
+
+def _wait_for(client: Elasticsearch, name: str, faces: int) -> None:
+    for _ in range(600):
+        found = collections.find(client, name)
+        if found is not None:
+            client.indices.refresh(index=alias(name))
+            if collections.count(client, found)["faces"] >= faces:
+                return
+        time.sleep(0.05)
+    pytest.fail(f"{faces} faces never came")
+
+
+def test_killed_half_way_and_run_again_it_equals_an_undisturbed_run(
+    client: Elasticsearch, name: str, tmp_path: Path, portraits: dict[str, Path]
+) -> None:
+    folder = tmp_path / "photos"
+    small_copies(portraits["obama2.jpg"], folder / "Barack", 600)
+    process = _start(folder, name)
+    _wait_for(client, name, 1)
+    workers = psutil.Process(process.pid).children(recursive=True)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    half = len(content(client, name))
+    assert 0 < half < 600
+    _, alive = psutil.wait_procs(workers, timeout=20)
+    assert not alive, "workers outlive a killed run"
+
+    finished = run(client, name, folder, Options(workers=2))
+    assert (finished.photos, finished.skipped + finished.indexed) == (600, 600)
+    assert finished.skipped == half
+    resumed = content(client, name)
+    collections.delete(client, collections.get(client, name))
+    run(client, name, folder, Options(workers=2))
+    assert content(client, name) == resumed
+
+
+def test_a_worker_that_dies_costs_its_one_photo(client: Elasticsearch, name: str, tmp_path: Path, portraits: dict[str, Path]) -> None:
+    folder = tmp_path / "photos"
+    small_copies(portraits["obama2.jpg"], folder / "Barack", 150)
+    process = _start(folder, name)
+    worker = _busy_worker(process.pid)
+    worker.kill()
+    out, _ = process.communicate(timeout=120)
+    report: dict[str, Any] = json.loads(out)
+    assert report["photos"] == 150
+    assert report["indexed"] + sum(report["rejected"].values()) == 150
+    assert sum(report["rejected"].values()) <= 1
+    assert set(report["rejected"]) <= {"worker_died"}
+
+
+def _busy_worker(parent: int) -> psutil.Process:
+    for _ in range(600):
+        for child in psutil.Process(parent).children(recursive=True):
+            try:
+                if "spawn_main" in " ".join(child.cmdline()) and child.cpu_times().user > 0.5:
+                    return child
+            except psutil.NoSuchProcess:
+                continue
+        time.sleep(0.02)
+    pytest.fail("no worker was seen at work")
+
+
+def test_the_engine_that_goes_away_is_told(name: str, tmp_path: Path, portraits: dict[str, Path]) -> None:
+    small_copies(portraits["obama2.jpg"], tmp_path / "photos" / "B", 1)
+    env = {**os.environ, "ELASTICSEARCH_URL": "http://127.0.0.1:1"}
+    command = [sys.executable, "-m", "facedex", "ingest", str(tmp_path / "photos"), "-c", name]
+    done = subprocess.run(command, capture_output=True, text=True, env=env, timeout=60, check=False)
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert "can't be reached" in done.stderr
+    assert settings().url is None

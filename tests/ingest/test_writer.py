@@ -1,0 +1,124 @@
+from typing import Any
+
+import numpy as np
+import pytest
+from elasticsearch import Elasticsearch
+
+from core.errors import CollectionError, EngineError, StorageError
+from es import collections
+from es.documents import alias, rejects_index
+from faces.recipe import DEFAULT
+from ingest.known import lookup
+from ingest.worker import Outcome, Reject
+from ingest.writer import Work, Writer
+from tests.faces_made import rejected, sha, vector, work
+
+
+@pytest.fixture
+def writer(client: Elasticsearch, name: str) -> Writer:
+    collections.create(client, name, DEFAULT.as_dict())
+    return Writer(client, name, model="Dlib", run="run-1", detection="min_face=80")
+
+
+def stored(client: Elasticsearch, name: str) -> dict[str, dict[str, Any]]:
+    client.indices.refresh(index=[alias(name), rejects_index(name)])
+    hits = client.search(index=alias(name), size=1000, source={"exclude_vectors": False})["hits"]["hits"]
+    return {hit["_id"]: hit["_source"] for hit in hits}
+
+
+def test_faces_are_stored_as_they_are(client: Elasticsearch, name: str, writer: Writer) -> None:
+    done = list(writer.write([work("a.jpg", 1, 2, person="Ada"), work("b.jpg", 3)]))
+    assert [written.created for written in done] == [2, 1]
+    documents = sorted(stored(client, name).values(), key=lambda document: (document["image"]["path"], document["face"]["ordinal"]))
+    first = documents[0]
+    assert first["image"] == {"sha256": sha("a.jpg"), "path": "/photos/a.jpg", "width": 640, "height": 480, "faces": 2}
+    assert first["face"]["box"] == {"x": 1, "y": 2, "w": 30, "h": 40}
+    assert first["person"] == "Ada"
+    assert first["ingest"] == {"run": "run-1", "detection": "min_face=80"}
+    assert "person" not in documents[2]
+    for document, seed in zip(documents, (1, 2, 3), strict=True):
+        # Stored as direction and length, for the cosine: the last bit can differ.
+        assert np.allclose(np.array(document["embedding"], np.float32), vector(seed), rtol=1e-6)
+
+
+def test_writing_twice_changes_nothing(client: Elasticsearch, name: str, writer: Writer) -> None:
+    list(writer.write([work("a.jpg", 1, 2)]))
+    before = stored(client, name)
+    (again,) = writer.write([work("a.jpg", 1, 2)])
+    assert again.created == 0
+    assert stored(client, name) == before
+
+
+def test_the_same_content_twice_in_one_request_is_one(client: Elasticsearch, name: str, writer: Writer) -> None:
+    done = list(writer.write([work("a.jpg", 1, person="Ada"), work("copy.jpg", 1, person="Ben", content="a.jpg")]))
+    assert [written.created for written in done] == [1, 0]
+    (document,) = stored(client, name).values()
+    assert document["person"] == "Ada"
+
+
+def test_faces_found_in_another_way_replace_the_old_ones(client: Elasticsearch, name: str, writer: Writer) -> None:
+    list(writer.write([work("a.jpg", 1, 2, 3), work("b.jpg", 9)]))
+    client.indices.refresh(index=alias(name))
+    finer = Writer(client, name, model="Dlib", run="run-2", detection="min_face=40")
+    again = work("a.jpg", 4, 5)
+    again.known = lookup(client, name, [sha("a.jpg")])[sha("a.jpg")]
+    list(finer.write([again]))
+    vectors = sorted(document["embedding"][0] for document in stored(client, name).values())
+    assert vectors == pytest.approx(sorted(float(vector(seed)[0]) for seed in (4, 5, 9)))
+
+
+def test_rejects_are_kept_beside_the_faces_and_leave_when_it_went_well(client: Elasticsearch, name: str, writer: Writer) -> None:
+    list(writer.write([rejected("a.jpg")]))
+    client.indices.refresh(index=rejects_index(name))
+    known = lookup(client, name, [sha("a.jpg")])[sha("a.jpg")]
+    assert known.reject == Reject("no_face", "A sentence.")
+    finer = Writer(client, name, model="Dlib", run="run-2", detection="min_face=40")
+    found = work("a.jpg", 1)
+    found.known = known
+    list(finer.write([found]))
+    counted = collections.count(client, collections.get(client, name))
+    client.indices.refresh(index=[alias(name), rejects_index(name)])
+    counted = collections.count(client, collections.get(client, name))
+    assert (counted["faces"], counted["rejects"]) == (1, 0)
+
+
+def test_unreadable_photos_are_kept_apart_by_path(client: Elasticsearch, name: str, writer: Writer) -> None:
+    unreadable = [Work(work(path).source, Outcome(reject=Reject("unreadable", "Gone."))) for path in ("a.jpg", "b.jpg", "a.jpg")]
+    list(writer.write(unreadable))
+    client.indices.refresh(index=rejects_index(name))
+    assert collections.count(client, collections.get(client, name))["rejects"] == 2
+
+
+def test_more_than_one_request_keeps_the_order(client: Elasticsearch, name: str, writer: Writer) -> None:
+    works = [work(f"{number}.jpg", number) for number in range(1100)]
+    assert [written.source for written in writer.write(iter(works))] == [each.source for each in works]
+    client.indices.refresh(index=alias(name))
+    assert collections.count(client, collections.get(client, name))["faces"] == 1100
+
+
+def test_a_full_disk_is_told_and_nothing_is_lost(client: Elasticsearch, name: str, writer: Writer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ingest.writer._RETRIES", 1)
+    list(writer.write([work("a.jpg", 1)]))
+    client.indices.put_settings(index=alias(name), settings={"index.blocks.read_only_allow_delete": True})  # what the flood stage sets
+    with pytest.raises(StorageError, match="disk is full") as caught:
+        list(writer.write([work("b.jpg", 2)]))
+    assert caught.value.code == "disk_full"
+    client.indices.put_settings(index=alias(name), settings={"index.blocks.read_only_allow_delete": None})
+    list(writer.write([work("a.jpg", 1), work("b.jpg", 2)]))
+    assert len(stored(client, name)) == 2
+
+
+def test_a_collection_deleted_meanwhile_is_not_made_again(client: Elasticsearch, name: str, writer: Writer) -> None:
+    collections.delete(client, collections.get(client, name))
+    with pytest.raises((EngineError, CollectionError)):
+        list(writer.write([work("a.jpg", 1)]))
+    assert not client.indices.exists(index=alias(name))
+
+
+def test_refusals_do_not_quote_vectors(client: Elasticsearch, name: str, writer: Writer) -> None:
+    bad = work("a.jpg", 1)
+    object.__setattr__(bad.outcome.faces[0], "embedding", vector(1, dims=64))
+    with pytest.raises(EngineError) as caught:
+        list(writer.write([bad]))
+    assert f"{float(vector(1)[0]):.4f}" not in str(caught.value)
+    assert len(str(caught.value)) < 200

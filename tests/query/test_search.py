@@ -1,0 +1,115 @@
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+from elasticsearch import Elasticsearch
+from numpy.typing import NDArray
+from PIL import Image
+
+from es import collections
+from es.documents import alias
+from faces.face import Face, distance
+from faces.pipeline import Pipeline
+from faces.recipe import DEFAULT
+from ingest.writer import Writer
+from query.search import Searcher
+from tests.faces_made import vector, work
+
+
+def near(seed: int, how_far: float, other: int) -> NDArray[np.float32]:
+    """A vector near that of a seed, moved towards that of another."""
+    mixed: NDArray[np.float32] = (vector(seed) + how_far * vector(other)).astype(np.float32)
+    return mixed
+
+
+def probe(embedding: NDArray[np.float32]) -> Face:
+    return Face((0, 0, 10, 10), (), 1.0, embedding)
+
+
+@pytest.fixture
+def fill(client: Elasticsearch, name: str) -> Writer:
+    collections.create(client, name, DEFAULT.as_dict())
+    return Writer(client, name, model="Dlib", run="r", detection="min_face=80")
+
+
+def searcher(client: Elasticsearch, name: str, people: int = 5) -> Searcher:
+    return Searcher(client, name, DEFAULT, Pipeline(DEFAULT), people=people)
+
+
+def test_people_come_best_first_each_once_by_their_best_photo(client: Elasticsearch, name: str, fill: Writer) -> None:
+    gallery = [work(f"{seed}.jpg", seed, person=f"person {seed % 3}") for seed in range(30)]
+    list(fill.write(gallery))
+    client.indices.refresh(index=alias(name))
+    target = near(7, 0.1, 99)
+    matches = searcher(client, name).people(probe(target))
+    truth = {number: min((distance(target, vector(seed)), seed) for seed in range(30) if seed % 3 == number) for number in range(3)}
+    expected = sorted(truth.items(), key=lambda entry: entry[1])
+    assert [match.person for match in matches] == [f"person {number}" for number, _ in expected]
+    assert [match.image for match in matches] == [f"/photos/{seed}.jpg" for _, (_, seed) in expected]
+    assert [match.distance for match in matches] == pytest.approx([measured for _, (measured, _) in expected], abs=1e-5)
+    assert [match.verified for match in matches] == [True, False, False]
+    assert matches[0].similarity == pytest.approx(1 - matches[0].distance)
+
+
+def test_someone_with_very_many_photos_does_not_hide_the_others(client: Elasticsearch, name: str, fill: Writer) -> None:
+    crowd = near(1, 0.05, 2)
+    works = [work(f"many/{number}.jpg", 1, person="Many") for number in range(400)]
+    for number, each in enumerate(works):
+        object.__setattr__(each.outcome.faces[0], "embedding", near(1, 0.01, 1000 + number))
+    list(fill.write([*works, work("other.jpg", 5, person="Other"), work("third.jpg", 6, person="Third")]))
+    client.indices.refresh(index=alias(name))
+    matches = searcher(client, name, people=3).people(probe(crowd))
+    assert matches[0].person == "Many"
+    assert {match.person for match in matches} == {"Many", "Other", "Third"}
+
+
+def test_faces_without_a_name_stand_for_themselves(client: Elasticsearch, name: str, fill: Writer) -> None:
+    list(fill.write([work(f"{seed}.jpg", seed) for seed in range(3)]))
+    client.indices.refresh(index=alias(name))
+    matches = searcher(client, name).people(probe(vector(1)))
+    assert [match.person for match in matches] == [None, None, None]
+    assert matches[0].image == "/photos/1.jpg"
+
+
+def test_an_empty_collection_has_no_match(client: Elasticsearch, name: str, fill: Writer) -> None:
+    assert searcher(client, name).people(probe(vector(1))) == []
+
+
+def test_three_shards_answer_as_one(client: Elasticsearch, name: str, fill: Writer) -> None:
+    other = f"{name}-three"
+    collections.create(client, other, DEFAULT.as_dict(), shards=3)
+    try:
+        gallery = [work(f"{seed}.jpg", seed, person=f"p{seed}") for seed in range(200)]
+        list(fill.write(gallery))
+        list(Writer(client, other, model="Dlib", run="r", detection="d").write(gallery))
+        client.indices.refresh(index=[alias(name), alias(other)])
+        for seed in (3, 50, 120):
+            one = searcher(client, name).people(probe(near(seed, 0.3, 7)))
+            three = searcher(client, other).people(probe(near(seed, 0.3, 7)))
+            assert [match.person for match in one] == [match.person for match in three]
+            assert [match.distance for match in one] == pytest.approx([match.distance for match in three], abs=1e-6)
+    finally:
+        collections.delete(client, collections.get(client, other))
+
+
+def test_a_photo_without_a_face_is_an_answer_with_an_error(client: Elasticsearch, name: str, fill: Writer) -> None:
+    answer = searcher(client, name).answer("nonsense.jpg", b"nonsense", 10**8)
+    assert answer.as_dict()["error"]["code"] == "not_an_image"
+    assert answer.as_dict()["faces"] == []
+    assert not answer.found
+
+
+def test_every_face_of_a_target_is_searched(client: Elasticsearch, name: str, fill: Writer, portraits: dict[str, Path]) -> None:
+    with Image.open(portraits["obama.jpg"]) as left, Image.open(portraits["biden.jpg"]) as right:
+        left.thumbnail((700, 700))
+        right.thumbnail((700, 700))
+        both = Image.new("RGB", (left.width + right.width, 700), "white")
+        both.paste(left, (0, 0))
+        both.paste(right, (left.width, 0))
+    buffer = io.BytesIO()
+    both.save(buffer, "PNG")
+    answer = searcher(client, name).answer("both.png", buffer.getvalue(), 10**8)
+    assert len(answer.faces) == 2
+    areas = [face.box[2] * face.box[3] for face in answer.faces]
+    assert areas == sorted(areas, reverse=True)
