@@ -218,7 +218,7 @@ def test_deep_pixels_are_scaled_by_their_range(values: np.ndarray, expected: lis
 
 
 def test_strips_join_without_a_seam(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(photo_module, "STRIP_PIXELS", 100)
+    monkeypatch.setattr("faces.pixels.STRIP_PIXELS", 100)
     for orientation in range(1, 9):
         exif = Image.Exif()
         exif[EXIF_ORIENTATION] = orientation
