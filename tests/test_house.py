@@ -1,0 +1,93 @@
+"""The house itself: what the texts promise, what the commands import, which names are used."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from elasticsearch import Elasticsearch
+from typer.core import TyperCommand
+from typer.main import get_command
+
+import facedex
+from core.settings import ELASTICSEARCH_VERSION, Settings
+from es.collections import create
+from faces.recipe import DEFAULT
+
+ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text()
+
+
+def commands() -> Iterator[tuple[str, TyperCommand]]:
+    def walk(prefix: str, group: object) -> Iterator[tuple[str, TyperCommand]]:
+        for name, command in group.commands.items():  # type: ignore[attr-defined]
+            if hasattr(command, "commands"):
+                yield from walk(f"{prefix}{name} ", command)
+            else:
+                yield f"{prefix}{name}", command
+
+    yield from walk("", get_command(facedex.app))
+
+
+@pytest.mark.parametrize(("name", "command"), list(commands()))
+def test_every_command_has_help_with_an_example_and_stands_in_the_readme(name: str, command: TyperCommand) -> None:
+    assert command.help is not None
+    assert f"facedex {name}" in command.help
+    assert name.rsplit(maxsplit=1)[-1] in README
+    undocumented = [parameter.name for parameter in command.params if not getattr(parameter, "help", None)]
+    assert undocumented in ([], ["help"])
+
+
+def test_every_setting_stands_in_the_readme() -> None:
+    internal = {"request_timeout", "node_start_seconds"}
+    for name in Settings.model_fields.keys() - internal:
+        assert f"_{name.upper()}" in README, name
+
+
+def test_every_dependency_has_a_range_and_a_reason() -> None:
+    text = (ROOT / "pyproject.toml").read_text()
+    project = tomllib.loads(text)["project"]
+    for dependency in project["dependencies"]:
+        assert re.search(r"[<>]=?", dependency), dependency
+        assert re.search(re.escape(f'"{dependency}",') + r"\s+# \w+", text), dependency
+    assert {"elasticsearch", "deepface", "numpy", "typer", "docker"} <= {re.split(r"[<>=]", each)[0] for each in project["dependencies"]}
+
+
+def test_one_version_of_elasticsearch_everywhere() -> None:
+    for text in ("CHANGELOG.md", "docker-compose.yml", ".env.example"):
+        content = (ROOT / text).read_text()
+        assert ELASTICSEARCH_VERSION in content, text
+        assert set(re.findall(r"\b9\.\d+\.\d+\b", content)) == {ELASTICSEARCH_VERSION}, text
+
+
+def test_the_licence_is_the_one_promised() -> None:
+    assert "Apache License" in (ROOT / "LICENSE").read_text()
+    assert tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["license"] == "Apache-2.0"
+
+
+@pytest.mark.parametrize(
+    ("words", "unwanted"),
+    [
+        (["--help"], {"numpy", "elasticsearch", "onnxruntime", "dlib", "deepface", "pebble", "PIL"}),
+        (["verify", "PHOTO", "PHOTO"], {"elasticsearch", "pebble", "pandas", "cv2", "onnx", "docker", "jinja2", "psutil"}),
+        (["search", "PHOTO", "-c", "NAME"], {"pebble", "pandas", "cv2", "onnx", "docker", "jinja2", "psutil", "deepface.DeepFace"}),
+        (["status"], {"numpy", "onnxruntime", "dlib", "deepface", "pebble", "PIL", "docker", "jinja2"}),
+    ],
+)
+def test_commands_import_only_what_they_need(
+    words: list[str], unwanted: set[str], portraits: dict[str, Path], client: Elasticsearch, name: str
+) -> None:
+    create(client, name, DEFAULT.as_dict())
+    meant = {"PHOTO": str(portraits["obama.jpg"]), "NAME": name}
+    arguments = ["facedex", *(meant.get(word, word) for word in words)]
+    code = f"import sys; sys.argv = {arguments!r}; import facedex\ntry: facedex.main()\nfinally: print(*sys.modules, file=sys.stderr)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode in {0, 1}, done.stderr
+    loaded = set(done.stderr.splitlines()[-1].split())
+    assert "typer" in loaded
+    assert not loaded & unwanted
