@@ -6,7 +6,7 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
             "$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo "$$p"; break; }; done)
 INSTALL = $(BIN)/python -m pip install --disable-pip-version-check --no-input --constraint constraints.txt
 
-.PHONY: demo test check format bench clean
+.PHONY: demo test check format constraints clean
 
 demo: $(VENV)/.ready-to-run
 	$(BIN)/facedex demo
@@ -23,6 +23,13 @@ check: $(VENV)/.ready-to-test
 format: $(VENV)/.ready-to-test
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
+
+# Pins what a fresh resolution gives now; names and versions only.
+constraints:
+	rm -rf $(VENV)-fresh && $(PYTHON) -m venv $(VENV)-fresh
+	$(VENV)-fresh/bin/python -m pip install --quiet --editable '.[dev]'
+	$(VENV)-fresh/bin/python -m pip freeze --exclude-editable > constraints.txt
+	rm -rf $(VENV)-fresh
 
 clean:
 	rm -rf $(VENV)
