@@ -72,7 +72,7 @@ class StorageError(FacedexError):
             errno.EPERM: "permission is denied",
         }.get(error.errno or 0, (error.strerror or str(error)).lower())
         code = "disk_full" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "storage"
-        return cls(f"Can't {doing}: {why}. {remedy}", code=code)
+        return cls(f"Can't {doing}: {why}; {remedy[:1].lower()}{remedy[1:]}", code=code)
 
 
 class PhotoError(FacedexError):

@@ -28,11 +28,7 @@ def connect(settings: Settings, say: node.Say = node.silent) -> Elasticsearch:
         EngineError: the embedded node can't be started.
         UsageError: the address or the credentials don't make sense.
     """
-    if settings.url is None:
-        url = node.ensure(settings, say).url
-    else:
-        url = settings.url
-
+    url = node.ensure(settings, say).url if settings.url is None else settings.url
     if not url.startswith(("http://", "https://")):
         raise UsageError(f"The Elasticsearch address {url!r} can't be used: give it as http(s)://host:port.")
     if settings.ca_certs is not None and not settings.ca_certs.is_file():

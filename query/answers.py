@@ -50,6 +50,7 @@ class Answer:
     collection: str
     faces: list[FaceAnswer] = field(default_factory=list)
     error: tuple[str, str] | None = None
+    threshold: float | None = None  # of the matches that are verified
 
     @property
     def found(self) -> bool:
@@ -65,5 +66,6 @@ class Answer:
                 {"box": list(face.box), "confidence": round(face.confidence, 4), "matches": [match.as_dict() for match in face.matches]}
                 for face in self.faces
             ],
+            "threshold": self.threshold,
             "error": None if self.error is None else {"code": self.error[0], "message": self.error[1]},
         }

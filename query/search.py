@@ -46,7 +46,8 @@ class Searcher:
             faces = self._pipeline.find(decode(data, max_pixels=max_pixels).pixels)
         except PhotoError as error:
             return Answer(target, self.collection, error=(error.code, str(error)))
-        return Answer(target, self.collection, [FaceAnswer(face.box, face.confidence, self.people(face)) for face in faces])
+        found = [FaceAnswer(face.box, face.confidence, self.people(face)) for face in faces]
+        return Answer(target, self.collection, found, threshold=self._recipe.search_threshold)
 
     def people(self, face: Face) -> list[Match]:
         """The nearest distinct people, best first, each with their best photo. Asks for more faces until there are enough people."""
@@ -95,6 +96,6 @@ class Searcher:
             box=(box["x"], box["y"], box["w"], box["h"]),
             distance=distance,
             similarity=similarity,
-            verified=distance <= self._recipe.threshold,
+            verified=distance <= self._recipe.search_threshold,
             id=hit["_id"],
         )

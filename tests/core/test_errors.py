@@ -26,4 +26,4 @@ def test_an_os_error_becomes_one_sentence(number: int, code: str, words: str) ->
     assert isinstance(error, FacedexError)
     assert error.code == code
     assert words in str(error)
-    assert str(error).endswith("Choose another file.")
+    assert str(error).endswith("; choose another file.")

@@ -13,7 +13,8 @@ RECIPE = {
     "alignment": "a",
     "dims": 128,
     "metric": "cosine",
-    "threshold": 0.07,
+    "threshold": 0.093,
+    "search_threshold": 0.07,
     "weights_sha256": "0" * 64,
 }
 
