@@ -49,7 +49,7 @@ def run(*, json: bool) -> None:
         target = photos / TARGET
         say(f"Searching for the person on {TARGET}, which was not ingested ...")
         searcher = Searcher(client, COLLECTION, recipe, Pipeline(recipe))
-        answer = searcher.answer(str(target), target.read_bytes(), settings().max_pixels)
+        answer = searcher.answer(TARGET, target.read_bytes(), settings().max_pixels)
     write(PAGE, [card(answer, target.read_bytes(), settings().max_pixels)], recipe)
     if json:
         print_json(answer.as_dict())

@@ -44,13 +44,14 @@ def console(*, stderr: bool) -> Console:
     return Console(stderr=stderr, markup=False, emoji=False, highlight=False)
 
 
-def table(*columns: str, title: str | None = None, right: tuple[str, ...] = ()) -> Table:
-    """An empty table; the columns named in ``right`` are aligned to the right."""
+def table(*columns: str, right: tuple[str, ...] = ()) -> Table:
+    """An empty table; the columns named in ``right`` are aligned to the right. Without any name there is no head."""
     from rich import box
     from rich.table import Table
     from rich.text import Text
 
-    made = Table(title=Text(title) if title else None, box=box.SIMPLE_HEAD, title_justify="left", pad_edge=False)
+    named = any(columns)
+    made = Table(box=box.SIMPLE_HEAD if named else None, show_header=named, pad_edge=False)
     for column in columns:
         made.add_column(Text(column), justify="right" if column in right else "left", overflow="fold")
     return made

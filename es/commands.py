@@ -185,17 +185,18 @@ def show_(name: Annotated[str, typer.Argument(help="The collection.")], json: Js
         print_json(described)
         return
     shown = table("", "")
+    shown.add_row("collection", name)
     for key in ("faces", "people", "photos", "rejects"):
         shown.add_row(key, f"{described[key]:,}")
     for reason, count in described["rejected"].items():
         shown.add_row(f"  {reason}", f"{count:,}")
-    for key, value in described["recipe"].items():
-        shown.add_row(key.replace("_", " "), str(value))
+    for key in ("model", "detector", "alignment", "dims", "metric", "threshold", "search_threshold", "weights_sha256"):
+        shown.add_row(key.replace("_", " "), str(described["recipe"].get(key)))
     for key in ("index", "index_type", "shards", "replicas", "health"):
         shown.add_row(key.replace("_", " "), str(described[key]))
     shown.add_row("on disk", _size(described["bytes"]))
     shown.add_row("created", described["created"])
-    show(f"Collection {name}", shown)
+    show(shown)
 
 
 @collections.command("delete")

@@ -104,8 +104,8 @@ def _show(report: Report, json: bool) -> None:
     if json:
         print_json(report.as_dict())
         return
-    shown = table("photos", "", right=("",))
-    shown.add_row("indexed", f"{report.indexed:,}")
+    shown = table("photos", "number", right=("number",))
+    shown.add_row("with faces, stored", f"{report.indexed:,}")
     shown.add_row("skipped, there already", f"{report.skipped:,}")
     for reason, count in report.rejected.most_common():
         shown.add_row(f"rejected: {reason}", f"{count:,}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from core.terminal import table
@@ -19,11 +20,21 @@ def tables(answer: Answer) -> Iterator[str | Table]:
         yield f"{answer.target}: {answer.error[1]} ({answer.error[0]})"
     for number, face in enumerate(answer.faces, 1):
         x, y, width, height = face.box
-        title = f"{answer.target}, face {number} of {len(answer.faces)}: {width} x {height} pixels at {x}, {y}"
+        title = f"{answer.target}, face {number} of {len(answer.faces)} ({width} x {height} pixels at {x}, {y})"
         if not face.matches:
             yield f"{title}: the collection {answer.collection} holds no face to compare with"
             continue
-        shown = table("person", "the same?", "distance", "photo", title=title, right=("distance",))
+        yield title
+        shown = table("person", "the same?", "distance", "photo", right=("distance",))
         for match in face.matches:
-            shown.add_row(match.person or "(not named)", "yes" if match.verified else "no", f"{match.distance:.4f}", match.image)
+            same = "yes" if match.verified else "no"
+            shown.add_row(match.person or "(not named)", same, f"{match.distance:.4f}", _short(match.image))
         yield shown
+
+
+def _short(image: str) -> str:
+    """A path as a person would type it: from here, or from their home folder, where that is shorter."""
+    for folder, prefix in ((Path.cwd(), ""), (Path.home(), "~/")):
+        if image.startswith(f"{folder}/"):
+            return prefix + image[len(f"{folder}/") :]
+    return image
