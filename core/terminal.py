@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -13,7 +15,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-DONE, INCOMPLETE, FAILED = 0, 1, 2  # exit codes
+DONE, INCOMPLETE, FAILED, INTERRUPTED, READER_GONE = 0, 1, 2, 130, 141  # exit codes
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs on stdout; everything else goes to stderr.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")]
@@ -24,17 +26,37 @@ DEFAULT_COLLECTION = "faces"
 
 def say(text: str) -> None:
     """Tells a person what is going on, on stderr."""
-    print(text, file=sys.stderr, flush=True)  # noqa: T201
+    print(plain(text), file=sys.stderr, flush=True)  # noqa: T201
 
 
 def print_json(document: Mapping[str, Any]) -> None:
     """One JSON document, on one line of stdout."""
-    print(json.dumps(document, ensure_ascii=False), flush=True)  # noqa: T201
+    with _reader():
+        print(json.dumps(document, ensure_ascii=True), flush=True)  # noqa: T201
 
 
 def show(*renderables: str | Table) -> None:
-    """Prints text or tables for a person, on stdout, without reading markup or emoji into names and paths."""
-    console(stderr=False).print(*renderables, sep="\n")
+    """Prints text or tables for a person, on stdout."""
+    writer = console(stderr=False)
+    with writer.capture() as capture:
+        writer.print(*(plain(each) if isinstance(each, str) else each for each in renderables), sep="\n")
+    with _reader():
+        print(capture.get(), end="", flush=True)  # noqa: T201
+
+
+def plain(text: str) -> str:
+    """Text that does nothing to a terminal: names of people and files come from outside, and can hold control characters."""
+    return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text)
+
+
+@contextmanager
+def _reader() -> Iterator[None]:
+    """Ends the command quietly when the reader of its output has gone, as with `| head`."""
+    try:
+        yield
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(READER_GONE) from None
 
 
 def console(*, stderr: bool) -> Console:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from core.errors import CollectionError, EngineError, StorageError, UsageError
+from core.settings import settings
 from es import node
 
 if TYPE_CHECKING:
@@ -21,34 +23,34 @@ UNSOUND_VERSIONS = {"9.5.0", "9.5.1", "9.5.2"}
 _TALKATIVE = ("document_parsing_exception", "mapper_parsing_exception", "parsing_exception", "x_content_parse_exception")
 
 
-def connect(settings: Settings, say: node.Say = node.silent) -> Elasticsearch:
+def connect(config: Settings, say: node.Say = node.silent) -> Elasticsearch:
     """A client for the configured Elasticsearch; without one, for the embedded node, started where it isn't running.
 
     Raises:
         EngineError: the embedded node can't be started.
         UsageError: the address or the credentials don't make sense.
     """
-    url = node.ensure(settings, say).url if settings.url is None else settings.url
+    url = node.ensure(config, say).url if config.url is None else config.url
     if not url.startswith(("http://", "https://")):
-        raise UsageError(f"The Elasticsearch address {url!r} can't be used: give it as http(s)://host:port.")
-    if settings.ca_certs is not None and not settings.ca_certs.is_file():
-        raise UsageError(f"There is no file {str(settings.ca_certs)!r}, which ELASTICSEARCH_CA_CERTS names.")
+        raise UsageError(f"The Elasticsearch address {without_secrets(url)!r} can't be used: give it as http(s)://host:port.")
+    if config.ca_certs is not None and not config.ca_certs.is_file():
+        raise UsageError(f"There is no file {str(config.ca_certs)!r}, which ELASTICSEARCH_CA_CERTS names.")
     from elasticsearch import Elasticsearch
 
     basic_auth = None
-    if settings.username is not None:
-        if settings.password is None:
+    if config.username is not None:
+        if config.password is None:
             raise UsageError("ELASTICSEARCH_USERNAME is set without ELASTICSEARCH_PASSWORD: set both, or ELASTICSEARCH_API_KEY.")
-        basic_auth = (settings.username, settings.password.get_secret_value())
-    api_key = settings.api_key.get_secret_value() if settings.api_key else None
-    tls: dict[str, Any] = {"ca_certs": str(settings.ca_certs)} if settings.ca_certs else {}
+        basic_auth = (config.username, config.password.get_secret_value())
+    api_key = config.api_key.get_secret_value() if config.api_key else None
+    tls: dict[str, Any] = {"ca_certs": str(config.ca_certs)} if config.ca_certs else {}
     try:
         return Elasticsearch(
             url,
             **tls,
             api_key=api_key,
             basic_auth=None if api_key else basic_auth,
-            request_timeout=settings.request_timeout,
+            request_timeout=config.request_timeout,
             # Our ids come from content, so that repeating a write can't duplicate it.
             retry_on_timeout=True,
             max_retries=3,
@@ -57,6 +59,11 @@ def connect(settings: Settings, say: node.Say = node.silent) -> Elasticsearch:
         raise UsageError(
             f"The Elasticsearch address or its certificates can't be used ({error}): give it as http(s)://host:port."
         ) from None
+
+
+def without_secrets(url: str) -> str:
+    """The address without the name and password that can stand in it."""
+    return re.sub(r"^(\w+://)?.*@", r"\1", url)
 
 
 @contextmanager
@@ -76,10 +83,12 @@ def speaking() -> Iterator[None]:
     except ConnectionTimeout:
         raise EngineError("Elasticsearch did not answer in time: see `facedex status`, then try again.", code="timeout") from None
     except ConnectionFailed as error:
-        raise EngineError(
-            f"Elasticsearch can't be reached ({_brief(error)}): check ELASTICSEARCH_URL, or unset it to use a node of Facedex's own.",
-            code="unreachable",
-        ) from None
+        remedy = (
+            "Facedex's own node is gone: run the command again, which starts it anew."
+            if settings().url is None
+            else "check ELASTICSEARCH_URL, or unset it to use a node of Facedex's own."
+        )
+        raise EngineError(f"Elasticsearch can't be reached ({_brief(error)}): {remedy}", code="unreachable") from None
     except UnsupportedProductError:
         raise EngineError("What answers at ELASTICSEARCH_URL is not Elasticsearch.", code="not_elasticsearch") from None
     except ApiError as error:

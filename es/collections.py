@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from core.errors import CollectionError, UsageError
 from es.client import speaking
-from es.documents import PREFIX, REJECT_MAPPING, alias, face_mapping, rejects_index
+from es.documents import PREFIX, REJECT_MAPPING, alias, face_mapping, rejects_alias
 
 if TYPE_CHECKING:
     from elasticsearch import Elasticsearch
@@ -87,26 +87,26 @@ def create(
     created = datetime.now(UTC).isoformat(timespec="seconds")
     mapping = face_mapping(int(recipe["dims"]), str(recipe["metric"]), options, {"recipe": dict(recipe), "created": created})
     copies: dict[str, Any] = {"auto_expand_replicas": "0-1"} if replicas is None else {"number_of_replicas": replicas}
-    index = f"{alias(name)}-v1"
-    _make(client, name, index, mapping, {"number_of_shards": shards, **copies}, {alias(name): {"is_write_index": True}})
-    _make(client, name, rejects_index(name), dict(REJECT_MAPPING), {"number_of_shards": 1, **copies}, {})
-    return Collection(name, index, recipe, index_type, int(recipe["dims"]), created)
+    layout = {"number_of_shards": 1, **copies}
+    # The rejects first: the alias of the faces is what makes a collection, so a creation that is cut off leaves none.
+    _make(client, rejects_alias(name), dict(REJECT_MAPPING), layout)
+    if not _make(client, alias(name), mapping, layout | {"number_of_shards": shards}):
+        raise CollectionError(f"The collection {name!r} exists already.", code="collection_exists")
+    return Collection(name, f"{alias(name)}-v1", recipe, index_type, int(recipe["dims"]), created)
 
 
-def _make(
-    client: Elasticsearch, name: str, index: str, mapping: dict[str, Any], index_settings: dict[str, Any], aliases: dict[str, Any]
-) -> None:
+def _make(client: Elasticsearch, name: str, mapping: dict[str, Any], layout: dict[str, Any]) -> bool:
+    """Makes the index behind an alias; says whether it is new."""
     from elasticsearch import BadRequestError
 
     with speaking():
         try:
-            client.indices.create(index=index, mappings=mapping, settings=index_settings, aliases=aliases)
+            client.indices.create(index=f"{name}-v1", mappings=mapping, settings=layout, aliases={name: {"is_write_index": True}})
         except BadRequestError as error:
             if error.error != "resource_already_exists_exception":
                 raise
-            if index == rejects_index(name):
-                return  # left by a creation that was cut off
-            raise CollectionError(f"The collection {name!r} exists already.", code="collection_exists") from None
+            return False
+    return True
 
 
 def find(client: Elasticsearch, name: str) -> Collection | None:
@@ -160,15 +160,21 @@ def _parse(entry: tuple[str, Mapping[str, Any]]) -> Collection | None:
 def count(client: Elasticsearch, collection: Collection) -> dict[str, int]:
     """How many ``faces``, ``people`` and ``photos`` (approximate above 40,000: HyperLogLog++), and how many ``rejects``."""
     cardinality = {f: {"cardinality": {"field": f, "precision_threshold": 40_000}} for f in ("person", "image.sha256")}
-    with speaking():
-        faces = client.search(index=collection.index, size=0, track_total_hits=True, aggs=cardinality)
-        rejects = client.count(index=rejects_index(collection.name), ignore_unavailable=True)
+    faces = _tally(client, collection.index, cardinality)
     return {
         "faces": faces["hits"]["total"]["value"],
         "people": faces["aggregations"]["person"]["value"],
         "photos": faces["aggregations"]["image.sha256"]["value"],
-        "rejects": rejects["count"],
+        "rejects": _tally(client, rejects_alias(collection.name), {})["hits"]["total"]["value"],
     }
+
+
+def _tally(client: Elasticsearch, index: str, aggregations: dict[str, Any]) -> Mapping[str, Any]:
+    with speaking():
+        answer: Mapping[str, Any] = client.search(
+            index=index, size=0, track_total_hits=True, aggregations=aggregations or None, allow_partial_search_results=False
+        ).body
+    return answer
 
 
 def describe(client: Elasticsearch, collection: Collection) -> dict[str, Any]:
@@ -177,14 +183,9 @@ def describe(client: Elasticsearch, collection: Collection) -> dict[str, Any]:
         shape = client.indices.get_settings(index=collection.index, filter_path="*.settings.index.number_of_*")[collection.index]
         stats = client.indices.stats(index=collection.index, metric="store", filter_path="_all.primaries.store")["_all"]
         health = client.cluster.health(index=collection.index)["status"]
-        reasons = client.search(
-            index=rejects_index(collection.name),
-            size=0,
-            ignore_unavailable=True,
-            aggs={"reason": {"terms": {"field": "reason", "size": 100}}},
-        )
+    reasons = _tally(client, rejects_alias(collection.name), {"reason": {"terms": {"field": "reason", "size": 100}}})
     index = shape["settings"]["index"]
-    buckets = reasons.get("aggregations", {}).get("reason", {}).get("buckets", [])
+    buckets = reasons["aggregations"]["reason"]["buckets"]
     return {
         "name": collection.name,
         **count(client, collection),
@@ -203,4 +204,5 @@ def describe(client: Elasticsearch, collection: Collection) -> dict[str, Any]:
 def delete(client: Elasticsearch, collection: Collection) -> None:
     """Removes a collection: its faces, its rejects and its name."""
     with speaking():
-        client.indices.delete(index=[collection.index, rejects_index(collection.name)], ignore_unavailable=True)
+        # By the names of the indices: aliases can't be deleted so.
+        client.indices.delete(index=[collection.index, f"{rejects_alias(collection.name)}-v1"], ignore_unavailable=True)

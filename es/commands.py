@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from core.errors import UsageError
+from core.errors import FacedexError, UsageError
 from core.settings import settings
 from core.terminal import Json, Yes, print_json, say, show, table
 
@@ -38,9 +38,10 @@ def up(json: Json = False) -> None:
 
 def _engine(json: bool, version: str) -> None:
     from es import node
+    from es.client import without_secrets
 
     own = node.running(settings()) if settings().url is None else None
-    url = own.url if own else settings().url
+    url = own.url if own else without_secrets(settings().url or "")
     if json:
         print_json({"url": url, "version": version, "log": str(own.log) if own else None})
     else:
@@ -116,7 +117,12 @@ def _node(entry: dict[str, Any]) -> dict[str, Any]:
 def _summary(client: Elasticsearch, collection: Collection) -> dict[str, Any]:
     from es.collections import count
 
-    return {"name": collection.name, **count(client, collection), "recipe": dict(collection.recipe)}
+    try:
+        counts: dict[str, int | None] = {**count(client, collection)}
+    except FacedexError as error:  # one that is broken must not hide the others
+        say(f"facedex: {collection.name}: {error}")
+        counts = dict.fromkeys(("faces", "people", "photos", "rejects"))
+    return {"name": collection.name, **counts, "recipe": dict(collection.recipe)}
 
 
 def _show_status(document: dict[str, Any], json: bool) -> None:
@@ -148,7 +154,7 @@ def _show_collections(found: list[dict[str, Any]]) -> None:
         return
     shown = table("collection", "faces", "people", "photos", "rejects", "model", right=("faces", "people", "photos", "rejects"))
     for entry in found:
-        counts = (f"{entry[key]:,}" for key in ("faces", "people", "photos", "rejects"))
+        counts = ("?" if entry[key] is None else f"{entry[key]:,}" for key in ("faces", "people", "photos", "rejects"))
         shown.add_row(entry["name"], *counts, str(entry["recipe"]["model"]))
     show(shown)
 

@@ -1,7 +1,7 @@
 """What is stored: the mappings of a collection's two indices, and the ids of their documents.
 
-Both indices stand behind one name: ``facedex-<name>`` is an alias over ``facedex-<name>-v1`` (the faces), and
-``facedex-<name>-rejects`` holds what was left out, so that nothing is dropped in silence.
+``facedex-<name>`` is an alias over ``facedex-<name>-v1``, the faces. ``facedex-<name>-rejects`` is one over
+``facedex-<name>-rejects-v1``, which holds what was left out, so that nothing is dropped in silence.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ def alias(name: str) -> str:
     return f"{PREFIX}{name}"
 
 
-def rejects_index(name: str) -> str:
-    """The index of the photos that a collection left out."""
+def rejects_alias(name: str) -> str:
+    """The alias of the photos that a collection left out."""
     return f"{PREFIX}{name}-rejects"
 
 
@@ -42,7 +42,7 @@ def reject_id(sha256: str | None, path: str) -> str:
 
 
 _KEYWORD: Mapping[str, Any] = {"type": "keyword"}
-_PATH: Mapping[str, Any] = {"type": "keyword", "ignore_above": 8191}
+_PATH: Mapping[str, Any] = {"type": "keyword", "ignore_above": 8191}  # longer ones would be refused; they are stored all the same
 _NUMBER: Mapping[str, Any] = {"type": "integer"}
 _INGEST: Mapping[str, Any] = {"properties": {"run": _KEYWORD, "detection": _KEYWORD}}
 
@@ -67,7 +67,7 @@ def face_mapping(dims: int, metric: str, index_options: Mapping[str, Any], meta:
                 "properties": {"sha256": _KEYWORD, "path": _PATH, "width": _NUMBER, "height": _NUMBER, "faces": {"type": "short"}},
             },
             "face": {"properties": face},
-            "person": _KEYWORD,
+            "person": _PATH,
             "ingest": _INGEST,
             "embedding": {
                 "type": "dense_vector",
@@ -85,7 +85,7 @@ REJECT_MAPPING: Mapping[str, Any] = {
     "properties": {
         "@timestamp": {"type": "date"},
         "image": {"properties": {"sha256": _KEYWORD, "path": _PATH}},
-        "person": _KEYWORD,
+        "person": _PATH,
         "reason": _KEYWORD,
         "message": {"type": "keyword", "index": False, "doc_values": False},
         "ingest": _INGEST,

@@ -91,7 +91,7 @@ def settings_yml(job: Job, home: Home) -> str:
         (
             "cluster.name: facedex",
             "node.name: facedex",
-            f"path.data: {json.dumps(str(home.data), ensure_ascii=False)}",
+            f"path.data: [{json.dumps(str(home.data), ensure_ascii=False)}]",  # a list, because a comma in a string makes it two
             f"path.logs: {json.dumps(str(home.logs), ensure_ascii=False)}",
             "network.host: 127.0.0.1",  # HTTP and transport: nobody outside this machine
             f"http.port: {job.port}",
@@ -127,6 +127,8 @@ def _configure(job: Job, home: Home) -> str:
     home.tmp.mkdir(mode=0o700, exist_ok=True)
     theirs = Path(job.server) / "config"
     options = home.config / "jvm.options.d"
+    if options.is_symlink():
+        options.unlink()
     options.mkdir(mode=0o700, exist_ok=True)
     for name in ("jvm.options", "log4j2.properties"):
         _write(home.config / name, (theirs / name).read_text())
@@ -142,11 +144,16 @@ def _configure(job: Job, home: Home) -> str:
 
 
 def _write(path: Path, text: str) -> None:
-    """Replaces a file without following a link: root writes here into a folder that another user owns."""
-    path.unlink(missing_ok=True)
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o640)
-    with os.fdopen(fd, "w", encoding="utf-8") as file:
-        file.write(text)
+    """Replaces a file without following a link, to it or to its folder: root writes here into a folder that another user owns."""
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        with suppress(FileNotFoundError):
+            os.unlink(path.name, dir_fd=folder)
+        fd = os.open(path.name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o640, dir_fd=folder)
+        with os.fdopen(fd, "w", encoding="utf-8") as file:
+            file.write(text)
+    finally:
+        os.close(folder)
 
 
 def _descriptor(job: Job, home: Home, written: str) -> Descriptor:

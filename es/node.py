@@ -72,22 +72,38 @@ def running(settings: Settings) -> Node | None:
 def stop(settings: Settings) -> bool:
     """Stops the node and waits for its end: first asked, then killed. False if nothing ran."""
     home = places.node_home(settings)
-    state = read_state(home)
-    if not locks.held(home.alive):
-        return clear_leftovers(home, patience=0)
+    if not home.path.is_dir():
+        return False
+    was_there = _end_supervisor(home)
+    # Whoever holds this lock now is another command's new node, which is none of ours to end.
+    try:
+        claim = locks.take(home.alive, seconds=0)
+    except TimeoutError:
+        return was_there
+    try:
+        return clear_leftovers(home, patience=0) or was_there
+    finally:
+        os.close(claim)
+
+
+def _end_supervisor(home: places.Home) -> bool:
+    """Ends the supervisor that holds the lock, and no other that may take it meanwhile; says whether there was one."""
     import signal
     import time
 
-    boss = state.get("supervisor", {})
-    processes.send(boss.get("pid", 0), boss.get("mark"), signal.SIGTERM)
     deadline = time.monotonic() + _STOP_SECONDS
     while locks.held(home.alive) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    if locks.held(home.alive):
-        processes.send(boss.get("pid", 0), boss.get("mark"), signal.SIGKILL)
-        processes.wait_gone(boss.get("pid", 0), boss.get("mark"), 5)
-    clear_leftovers(home, patience=0)
-    return True
+        boss = read_state(home).get("supervisor", {})
+        pid, mark = boss.get("pid", 0), boss.get("mark")
+        if not processes.same(pid, mark):  # it is about to write who it is
+            time.sleep(0.05)
+            continue
+        processes.send(pid, mark, signal.SIGTERM)
+        if not processes.wait_gone(pid, mark, _STOP_SECONDS):
+            processes.send(pid, mark, signal.SIGKILL)
+            processes.wait_gone(pid, mark, 5)
+        return True
+    return False
 
 
 def log_path(settings: Settings) -> Path:

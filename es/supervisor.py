@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from core.errors import EngineError, FacedexError
-from es import locks, processes
+from es import locks, places, processes
 from es.launch import Job, launch
 from es.places import Home
 from es.telling import telling_error
@@ -82,8 +82,8 @@ class Supervisor:
                 raise EngineError("The node was told to stop while it started.", code="engine_start")
             if server.poll() is not None:
                 raise EngineError("", code="engine_start")
-            if ports.exists():
-                port = int(ports.read_text().split()[0].rpartition(":")[2])
+            if text := places.read_inside(ports, 4096):
+                port = int(text.split()[0].rpartition(b":")[2])
                 if healthy(port, deadline - time.monotonic()):
                     return port
             self._pause(_POLL)
@@ -144,7 +144,7 @@ class Supervisor:
 
 def healthy(port: int, seconds: float) -> bool:
     """Whether the server answers, its data at hand. A plain socket: an HTTP library would double the size of this process."""
-    wait = max(1, min(int(seconds), 60))
+    wait = max(1, min(int(seconds), 20))
     request = f"GET /_cluster/health?wait_for_status=yellow&timeout={wait}s HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n"
     try:
         with socket.create_connection(("127.0.0.1", port), timeout=wait + 5) as connection:

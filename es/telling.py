@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import errno
-import os
 import re
 from pathlib import Path
 
 from core.errors import EngineError, FacedexError, StorageError
+from es import places
 from es.places import Home
 
 _LAST = 256 * 1024  # bytes to read from the end of a file
@@ -53,10 +53,4 @@ def _line(text: str) -> str:
 
 
 def _read(path: Path, start: int) -> str:
-    try:
-        with path.open("rb") as file:
-            size = os.fstat(file.fileno()).st_size
-            file.seek(max(start if start <= size else 0, size - _LAST))  # a log that got smaller was begun anew
-            return file.read().decode(errors="replace")
-    except OSError:
-        return ""
+    return places.read_inside(path, _LAST, start).decode(errors="replace")

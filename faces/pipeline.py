@@ -102,8 +102,8 @@ def _spoof_check() -> Check:
     return is_real
 
 
-def prepare(recipe: Recipe) -> None:
-    """Make what the recipe's models need in the cache, so that worker processes find it there.
+def prepare(recipe: Recipe, *, anti_spoofing: bool = False) -> None:
+    """Make what the recipe's models need in the cache, so that worker processes find it there, and miss nothing.
 
     Raises:
         ModelError: weights or packages are missing.
@@ -116,3 +116,5 @@ def prepare(recipe: Recipe) -> None:
         from faces import dlib_model
 
         dlib_model.converted_network()
+    if anti_spoofing:
+        _spoof_check()

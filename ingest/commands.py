@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -72,7 +74,7 @@ def ingest(
     sources.check(source, person)
     wanted = resolve(model or "Dlib", detector or "dlib") if model or detector else None
     options = Options(Detection(min_face, anti_spoofing), workers or cores(), settings().max_pixels)
-    rejects = rejects or settings().data_dir / "rejects" / f"{collection}.jsonl"
+    rejects = rejects or settings().data_dir / "rejects" / f"{collection}-{datetime.now():%Y%m%d-%H%M%S}-{os.getpid()}.jsonl"
 
     from es import client as connection
     from es.collections import find

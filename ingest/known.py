@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from es.client import speaking
-from es.documents import alias, rejects_index
+from es.documents import alias, rejects_alias
 from ingest.worker import Reject
 
 if TYPE_CHECKING:
@@ -19,19 +19,23 @@ _PASSING = {"timeout", "worker_died", "failed"}  # rejects that another run may 
 
 @dataclass(slots=True)
 class Known:
-    """What is stored of one photo."""
+    """What is stored of one photo. A run that was cut off, or two runs at once, can leave parts of several looks at it."""
 
-    face_ids: list[str] = field(default_factory=list)
-    reject_id: str | None = None
-    reject: Reject | None = None
-    faces: int = 0  # how many faces the photo has; fewer are stored when a run was cut off between them
-    detection: str = ""
+    faces: dict[str, tuple[str, int]] = field(default_factory=dict)  # id: how it was looked for, how many faces that look found
+    rejects: dict[str, tuple[str, Reject]] = field(default_factory=dict)  # id: how it was looked for, why it was left out
+
+    @property
+    def reject(self) -> Reject | None:
+        """Why it was left out, if it was."""
+        return next((reject for _, reject in self.rejects.values()), None)
 
     def is_settled(self, detection: str) -> bool:
-        """Whether there is nothing left to do: looked at in the same way, and all of it stored."""
-        if self.detection != detection:
+        """Whether there is nothing left to do: looked at in this way only, and all that this look found is stored."""
+        if {how for how, _ in (*self.faces.values(), *self.rejects.values())} != {detection}:
             return False
-        return self.reject.reason not in _PASSING if self.reject else len(self.face_ids) == self.faces
+        if self.reject is not None:
+            return not self.faces and self.reject.reason not in _PASSING
+        return {count for _, count in self.faces.values()} == {len(self.faces)}
 
 
 def lookup(client: Elasticsearch, name: str, hashes: Iterable[str]) -> dict[str, Known]:
@@ -41,13 +45,14 @@ def lookup(client: Elasticsearch, name: str, hashes: Iterable[str]) -> dict[str,
         return {}
     with speaking():
         answer = client.search(
-            index=[alias(name), rejects_index(name)],
+            index=[alias(name), rejects_alias(name)],
             query={"bool": {"filter": {"terms": {"image.sha256": wanted}}}},
             size=_WINDOW,
             source={"includes": ["message"]},
             docvalue_fields=[{"field": name} for name in ("image.sha256", "image.faces", "ingest.detection", "reason")],
             sort=["_doc"],
             ignore_unavailable=True,
+            allow_partial_search_results=False,  # what a lost shard holds must not look new
             filter_path="hits.hits._id,hits.hits.fields,hits.hits._source",
         )
     hits = answer.get("hits", {}).get("hits", [])
@@ -63,10 +68,8 @@ def lookup(client: Elasticsearch, name: str, hashes: Iterable[str]) -> dict[str,
 def _note(known: dict[str, Known], hit: dict[str, Any]) -> None:
     fields = hit["fields"]
     entry = known.setdefault(fields["image.sha256"][0], Known())
-    entry.detection = fields["ingest.detection"][0]
+    detection = fields["ingest.detection"][0]
     if "reason" in fields:
-        entry.reject_id = hit["_id"]
-        entry.reject = Reject(fields["reason"][0], hit["_source"]["message"])
+        entry.rejects[hit["_id"]] = detection, Reject(fields["reason"][0], hit["_source"]["message"])
     else:
-        entry.face_ids.append(hit["_id"])
-        entry.faces = fields["image.faces"][0]
+        entry.faces[hit["_id"]] = detection, fields["image.faces"][0]

@@ -6,9 +6,10 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
+from core.errors import FacedexError
 from core.terminal import console, say
 
 if TYPE_CHECKING:
@@ -48,7 +49,8 @@ def _bar(photos: Callable[[], Iterable[object]]) -> Iterator[Callable[[Report], 
         task = progress.add_task("Photos", total=None, rate="", line="")
 
         def count() -> None:
-            progress.update(task, total=sum(1 for _ in photos()))
+            with suppress(FacedexError):  # the run itself will say it
+                progress.update(task, total=sum(1 for _ in photos()))
 
         threading.Thread(target=count, name="count", daemon=True).start()
 

@@ -14,6 +14,8 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from core.files import sha256_of
+from es.client import speaking
+from es.documents import alias, rejects_alias
 from ingest.known import Known, lookup
 from ingest.report import RejectsFile, Report
 from ingest.worker import Detection, Outcome, Reject, represent, start
@@ -74,7 +76,7 @@ def ingest(
     """
     from faces.pipeline import prepare
 
-    prepare(recipe)
+    prepare(recipe, anti_spoofing=options.detection.anti_spoofing)
     report = Report(run=f"{uuid.uuid4()}", collection=name)
     writer = Writer(client, name, model=recipe.model, run=report.run, detection=str(options.detection))
 
@@ -105,7 +107,8 @@ def ingest(
 
     for work in writer.write(embedded()):
         note(work)
-    client.indices.refresh(index=[f"facedex-{name}", f"facedex-{name}-rejects"], ignore_unavailable=True)
+    with speaking():
+        client.indices.refresh(index=[alias(name), rejects_alias(name)])
     report.rejects_file = rejects.written
     return report.finish()
 

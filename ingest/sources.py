@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -32,13 +33,15 @@ def check(paths: Sequence[Path], person_from: PersonFrom) -> None:
     """Refuses what can't be a source, before anything is started.
 
     Raises:
-        UsageError: a path that is not there, an empty folder, a CSV list without its columns.
+        UsageError: a path that is not there, an empty or closed folder, a CSV list without its columns.
     """
     for path in paths:
-        if not path.exists():
+        if not os.path.exists(path):  # noqa: PTH110 - unlike Path.exists, false for a name that is too long
             raise UsageError(f"There is no file or folder {str(path)!r}.", code="no_such_source")
         if person_from is PersonFrom.csv:
             _columns(path)
+        elif path.is_dir() and not _is_listable(path):
+            raise UsageError(f"The folder {str(path)!r} can't be read: check its permissions.", code="unreadable_folder")
         elif path.is_dir() and next(walk(path), None) is None:
             raise UsageError(f"There are no photos in the folder {str(path)!r}.", code="empty_folder")
 
@@ -50,7 +53,7 @@ def photos(paths: Sequence[Path], person_from: PersonFrom) -> Iterator[Source]:
     (relative to the CSV file) and ``person``; an empty person means not known.
 
     Raises:
-        UsageError: a folder or list can't be read.
+        UsageError: a list can't be read.
     """
     for path in paths:
         if person_from is PersonFrom.csv:
@@ -63,32 +66,38 @@ def photos(paths: Sequence[Path], person_from: PersonFrom) -> Iterator[Source]:
 
 
 def walk(folder: Path, above: tuple[tuple[int, int], ...] = ()) -> Iterator[Path]:
-    """The files below a folder, sorted within each folder. Links to folders are followed, once around a loop."""
+    """The files below a folder, sorted within each folder. Links to folders are followed, once around a loop.
+
+    A folder that can't be listed is given out in place of its files, so that it becomes a reject instead of a silent gap.
+    """
     try:
         status = folder.stat()
-        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
-    except OSError as error:
-        raise UsageError(
-            f"The folder {str(folder)!r} can't be read ({(error.strerror or 'error').lower()}).", code="unreadable_folder"
-        ) from None
-    here = (status.st_dev, status.st_ino)
-    if here in above:
+        here = (status.st_dev, status.st_ino)
+        if here in above:
+            return
+        names = sorted(os.listdir(folder))  # noqa: PTH208 - names alone: a folder can hold a million
+    except OSError:
+        yield folder
         return
-    for entry in entries:
-        if entry.name.startswith("."):
+    for name in names:
+        if name.startswith("."):
             continue
-        if entry.is_dir():
-            yield from walk(Path(entry.path), (*above, here))
+        path = folder / name
+        if os.path.isdir(path):  # noqa: PTH112 - unlike Path.is_dir, false for whatever can't be looked at
+            yield from walk(path, (*above, here))
         else:
-            yield Path(entry.path)
+            yield path
+
+
+def _is_listable(folder: Path) -> bool:
+    return os.access(folder, os.R_OK | os.X_OK)
 
 
 def _columns(path: Path) -> None:
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
+    columns: Sequence[str] = ()
+    if path.is_file():  # a named pipe would be waited for
+        with suppress(OSError, UnicodeDecodeError, csv.Error), path.open(newline="", encoding="utf-8-sig") as file:
             columns = csv.DictReader(file).fieldnames or ()
-    except (OSError, UnicodeDecodeError, csv.Error):
-        columns = ()
     if not {"path", "person"} <= set(columns):
         raise UsageError(f"{str(path)!r} is no list of photos: with --person csv, give CSV files with the columns path and person.")
 

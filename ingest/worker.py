@@ -101,16 +101,21 @@ def _timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
         seconds[stage] = time.perf_counter() - begun
 
 
-_represent: Represent | None = None
+_represent: Represent | FacedexError | None = None
 
 
 def start(recipe: Recipe, detection: Detection, max_pixels: int) -> None:
-    """Prepares a worker process."""
+    """Prepares a worker process. What goes wrong is kept for :func:`represent` to raise: a failing start would break the pool."""
     global _represent  # noqa: PLW0603 - one set of models a process
-    _represent = Represent(recipe, detection, max_pixels)
+    try:
+        _represent = Represent(recipe, detection, max_pixels)
+    except FacedexError as error:
+        _represent = error
 
 
 def represent(path: str) -> Outcome:
     """What a prepared worker process does with a photo."""
     assert _represent is not None, "start() comes first"  # noqa: S101
+    if isinstance(_represent, FacedexError):
+        raise _represent
     return _represent(path)

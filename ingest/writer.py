@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from core.errors import EngineError, StorageError
 from es.client import is_disk_full, speaking
-from es.documents import alias, face_id, reject_id, rejects_index
+from es.documents import alias, face_id, reject_id, rejects_alias
 from ingest.known import Known
 from ingest.sources import Source
 from ingest.worker import Outcome
@@ -41,8 +41,8 @@ class Work:
     created: int = 0  # faces that were not there before
 
 
-def text(path: Path) -> str:
-    """A path as text that any JSON can hold; bytes that are not UTF-8 are written as escapes."""
+def text(path: Path | str) -> str:
+    """A path, or a name out of one, as text that any JSON can hold; bytes that are not UTF-8 are written as escapes."""
     return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
@@ -54,9 +54,12 @@ class Writer:
         self._name = name
         self._model = model
         self._ingest = {"run": run, "detection": detection}
+        self._replaced: set[bytes] = set()  # contents that this run has looked at anew
 
     def write(self, works: Iterable[Work]) -> Iterator[Work]:
         """Stores each photo's faces or its reject, and yields the photo when all of that is acknowledged, in the order given.
+
+        Where the photos themselves stop with an error, those before it are stored first.
 
         Raises:
             StorageError: the cluster's disks are full.
@@ -64,12 +67,17 @@ class Writer:
         """
         chunk: list[Work] = []
         faces, since = 0, time.monotonic()
-        for work in works:
-            chunk.append(work)
-            faces += max(1, len(work.outcome.faces))
-            if faces >= _CHUNK_FACES or time.monotonic() - since > _FLUSH_SECONDS:
-                yield from self._store(chunk)
-                chunk, faces, since = [], 0, time.monotonic()
+        try:
+            for work in works:
+                chunk.append(work)
+                faces += max(1, len(work.outcome.faces))
+                if faces >= _CHUNK_FACES or time.monotonic() - since > _FLUSH_SECONDS:
+                    full, chunk = chunk, []
+                    yield from self._store(full)
+                    faces, since = 0, time.monotonic()
+        except (Exception, KeyboardInterrupt):
+            self._store(chunk)
+            raise
         yield from self._store(chunk)
 
     def _store(self, chunk: list[Work]) -> list[Work]:
@@ -100,27 +108,33 @@ class Writer:
         seen: set[str] = set()
         for work in chunk:
             sha256 = work.outcome.sha256
-            if sha256 is not None:
-                if sha256 in seen:
-                    continue  # the same content twice at once: the first stands
+            if sha256 is not None and work.outcome.reject is None:
+                # Copies of what this run stored: in this chunk, or replaced in an earlier one. The first stands. (Any other copy meets
+                # what is stored already, and changes nothing.)
+                digest = bytes.fromhex(sha256)
+                if sha256 in seen or digest in self._replaced:
+                    continue
                 seen.add(sha256)
+                if work.known is not None:
+                    self._replaced.add(digest)
             yield from self._replacement(work, now, owners)
 
     def _replacement(self, work: Work, now: str, owners: dict[str, Work]) -> Iterator[Action]:
         """What makes the collection hold this photo's faces, or its reject, and nothing else of it."""
-        faces, rejects = alias(self._name), rejects_index(self._name)
-        stale = work.known or Known()
-        complete = stale.detection == self._ingest["detection"]  # then what is there is right, only not all of it is
-        if not complete:
-            yield from (({"delete": {"_index": faces, "_id": id_}}, None) for id_ in stale.face_ids)
-        if work.outcome.reject is not None:
-            id_ = reject_id(work.outcome.sha256, text(work.source.path))
-            yield {"index": {"_index": rejects, "_id": id_}}, self._reject(work, now)
+        faces, rejects = alias(self._name), rejects_alias(self._name)
+        known, outcome = work.known or Known(), work.outcome
+        wanted = [face_id(str(outcome.sha256), ordinal, self._model) for ordinal in range(len(outcome.faces))]
+        for id_, (detection, _) in known.faces.items():
+            # Those found in the same way are right as they are, only not all of them are there.
+            if id_ not in wanted or detection != self._ingest["detection"]:
+                yield {"delete": {"_index": faces, "_id": id_}}, None
+        if outcome.reject is not None:
+            id_ = reject_id(outcome.sha256, text(work.source.path))
+            yield {"index": {"_index": rejects, "_id": id_, "require_alias": True}}, self._reject(work, now)
             return
-        if stale.reject_id is not None:
-            yield {"delete": {"_index": rejects, "_id": stale.reject_id}}, None
-        for ordinal in range(len(work.outcome.faces)):
-            id_ = face_id(str(work.outcome.sha256), ordinal, self._model)
+        for id_ in known.rejects:
+            yield {"delete": {"_index": rejects, "_id": id_}}, None
+        for ordinal, id_ in enumerate(wanted):
             owners[id_] = work
             # Without the alias (the collection was deleted meanwhile) a server could make an index of its own shape.
             yield {"create": {"_index": faces, "_id": id_, "require_alias": True}}, self._face(work, ordinal, now)
@@ -128,7 +142,7 @@ class Writer:
     def _common(self, work: Work, now: str) -> dict[str, Any]:
         document: dict[str, Any] = {"@timestamp": now, "ingest": self._ingest}
         if work.source.person is not None:
-            document["person"] = work.source.person
+            document["person"] = text(work.source.person)
         return document
 
     def _face(self, work: Work, ordinal: int, now: str) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from core.errors import PhotoError, UsageError
-from core.files import read
+from core.files import MAX_BYTES, read
 from core.settings import settings
 from core.terminal import DEFAULT_COLLECTION, DONE, INCOMPLETE, CollectionName, Json, print_json, say, show
 from query.search import DEFAULT_PEOPLE, Searcher
@@ -74,7 +75,7 @@ def search(
 
 def _check(photos: list[str]) -> None:
     for photo in photos:
-        if photo != STDIN and not Path(photo).is_file():
+        if photo != STDIN and not os.path.isfile(photo):  # noqa: PTH113 - unlike Path.is_file, false for a name that is too long
             raise UsageError(f"There is no photo {photo!r}.", code="no_such_photo")
     if photos.count(STDIN) > 1:
         raise UsageError("Only one photo can come on stdin.")
@@ -85,11 +86,20 @@ def _answers(searcher: Searcher, photos: list[str]) -> Iterator[tuple[Answer, by
 
     for photo in photos:
         try:
-            data = sys.stdin.buffer.read() if photo == STDIN else read(photo)
+            data = _stdin() if photo == STDIN else read(photo)
         except PhotoError as error:
             yield Answer(photo, searcher.collection, error=(error.code, str(error))), b""
             continue
         yield searcher.answer(photo, data, settings().max_pixels), data
+
+
+def _stdin() -> bytes:
+    if sys.stdin is None:
+        raise PhotoError("There is nothing on stdin.", code="unreadable")
+    data = sys.stdin.buffer.read(MAX_BYTES + 1)
+    if len(data) > MAX_BYTES:
+        raise PhotoError(f"What comes on stdin has more than {MAX_BYTES >> 20} MB.", code="too_large")
+    return data
 
 
 def _show(answer: Answer, json: bool) -> None:

@@ -64,7 +64,7 @@ def write(path: Path, cards: Sequence[Card], recipe: Recipe) -> None:
         StorageError: the file can't be written.
     """
     try:
-        with path.open("w", encoding="utf-8") as file:
+        with path.open("w", encoding="utf-8", errors="backslashreplace") as file:
             file.writelines(_render(cards, recipe))
     except OSError as error:
         raise StorageError.of(error, f"write the page {path}", "Choose another file with --html.") from None

@@ -70,6 +70,7 @@ class Searcher:
                     "num_candidates": min(_MOST_FACES, max(_CANDIDATES, k)),
                 },
                 size=k,
+                allow_partial_search_results=False,  # a shard that can't answer may hold the one who is looked for
                 source={"includes": ["person", "image.path", "face.box"]},
                 filter_path="hits.hits._id,hits.hits._score,hits.hits._source",
             )

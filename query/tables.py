@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from core.terminal import table
+from core.terminal import plain, table
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -28,7 +28,7 @@ def tables(answer: Answer) -> Iterator[str | Table]:
         shown = table("person", "the same?", "distance", "photo", right=("distance",))
         for match in face.matches:
             same = "yes" if match.verified else "no"
-            shown.add_row(match.person or "(not named)", same, f"{match.distance:.4f}", _short(match.image))
+            shown.add_row(plain(match.person or "(not named)"), same, f"{match.distance:.4f}", plain(_short(match.image)))
         yield shown
 
 

@@ -7,9 +7,13 @@ import io
 from pathlib import Path
 
 import numpy as np
+from elasticsearch import Elasticsearch
 from PIL import Image
 
+from es.collections import create
+from es.documents import alias, rejects_alias
 from faces.face import Face
+from faces.recipe import DEFAULT
 from ingest.sources import Source
 from ingest.worker import Outcome, Reject
 from ingest.writer import Work
@@ -27,7 +31,7 @@ def face(seed: int) -> Face:
 
 def sha(text: str) -> str:
     """A SHA-256 to stand for content."""
-    return hashlib.sha256(text.encode()).hexdigest()
+    return hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()
 
 
 def work(photo: str, *seeds: int, person: str | None = None, content: str | None = None) -> Work:
@@ -55,3 +59,19 @@ def small_copies(portrait: Path, folder: Path, count: int) -> list[Path]:
         path.write_bytes(buffer.getvalue()[:2] + b"\xff\xfe" + (len(comment) + 2).to_bytes(2, "big") + comment + buffer.getvalue()[2:])
         made.append(path)
     return made
+
+
+def lost(client: Elasticsearch, name: str) -> None:
+    """A collection whose shards are nowhere."""
+    create(client, name, DEFAULT.as_dict())
+    for index in (f"{alias(name)}-v1", f"{rejects_alias(name)}-v1"):
+        layout = client.indices.get_settings(index=index)[index]["settings"]["index"]
+        mapping = client.indices.get_mapping(index=index)[index]["mappings"]
+        client.indices.delete(index=index)
+        client.indices.create(
+            index=index,
+            mappings=mapping,
+            settings={"number_of_shards": int(layout["number_of_shards"]), "routing.allocation.require._name": "nobody"},
+            aliases={index.removesuffix("-v1"): {}},
+            wait_for_active_shards=0,
+        )

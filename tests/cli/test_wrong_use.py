@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 from elasticsearch import Elasticsearch
 
 from tests.cli.conftest import Result, Type
-from tests.faces_made import small_copies
+from tests.faces_made import lost, small_copies
 
 
 def refused(result: Result, *words: str) -> None:
@@ -56,6 +58,11 @@ def test_an_unknown_model_or_detector(photo: Path, type_: Type) -> None:
 
 def test_a_model_without_its_weights(photo: Path, tmp_path: Path, type_: Type) -> None:
     refused(type_("ingest", photo, "--model", "Facenet", env={"DEEPFACE_HOME": str(tmp_path)}), "facenet", str(tmp_path))
+
+
+def test_anti_spoofing_without_its_weights(client: Elasticsearch, name: str, photo: Path, tmp_path: Path, type_: Type) -> None:
+    words = ["ingest", photo, "-c", name, "--anti-spoofing", "--workers", 1]
+    refused(type_(*words, env={"DEEPFACE_HOME": str(tmp_path)}), str(tmp_path))
 
 
 def test_an_unknown_collection(client: Elasticsearch, photo: Path, type_: Type) -> None:
@@ -147,6 +154,7 @@ def test_what_the_command_line_does_not_know(words: list[str], type_: Type) -> N
     result = type_(*words)
     assert result.code == 2
     assert "Usage" in result.err
+    assert type_(*words, "--json").json["error"]["code"] == "usage"
 
 
 def test_a_bug_is_one_sentence_too(type_: Type, photo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -158,8 +166,55 @@ def test_a_bug_is_one_sentence_too(type_: Type, photo: Path, monkeypatch: pytest
     assert "0.123" not in type_("verify", photo, photo).err
 
 
-def test_a_reader_that_goes_away_is_no_error(client: Elasticsearch) -> None:
-    command = f"{sys.executable} -m facedex status --json | true"
-    done = subprocess.run(["/bin/sh", "-c", command], capture_output=True, text=True, timeout=60, check=False)
-    assert done.returncode == 0
-    assert "Traceback" not in done.stderr
+@pytest.mark.parametrize("words", ["status --json", "status", "collections list"])
+def test_a_reader_that_goes_away_is_no_error(client: Elasticsearch, words: str) -> None:
+    command = f"set -o pipefail; {sys.executable} -m facedex {words} | true"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 141
+    assert done.stderr == ""
+
+
+def test_an_interrupted_command_says_so(client: Elasticsearch, name: str, tmp_path: Path, portraits: dict[str, Path]) -> None:
+    small_copies(portraits["obama.jpg"], tmp_path / "people" / "B", 300)
+    command = [sys.executable, "-m", "facedex", "ingest", str(tmp_path / "people"), "-c", name, "--workers", "1"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    time.sleep(4)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert err.splitlines()[-1].startswith("facedex: interrupted")
+    assert "Traceback" not in err
+
+
+def test_names_too_long_for_a_file_are_not_there(type_: Type) -> None:
+    refused(type_("search", "x" * 300), "no photo")
+    refused(type_("ingest", "x" * 300), "no file or folder")
+
+
+def test_too_much_on_stdin_is_refused(client: Elasticsearch, name: str, type_: Type, monkeypatch: pytest.MonkeyPatch) -> None:
+    type_("collections", "create", name)
+    monkeypatch.setattr("query.commands.MAX_BYTES", 1000)
+    result = type_("search", "-", "-c", name, "--json", stdin=b"x" * 1001)
+    assert result.code == 1
+    assert result.lines[0]["error"]["code"] == "too_large"
+
+
+def test_a_data_folder_that_is_a_file(tmp_path: Path, type_: Type) -> None:
+    file = _enterable(tmp_path) / "file"
+    file.write_text("not a folder")
+    env = {"FACEDEX_DATA_DIR": str(file)}
+    refused(type_("up", env=env), str(file))
+    assert type_("down", "--json", env=env).json == {"stopped": False}
+
+
+def test_a_collection_that_cannot_answer_hides_no_other(client: Elasticsearch, name: str, type_: Type) -> None:
+    lost(client, name)
+    try:
+        status = type_("status", "--json")
+        assert status.code == 0
+        (entry,) = [entry for entry in status.json["collections"] if entry["name"] == name]
+        assert entry["faces"] is None
+        assert name in status.err
+        assert "?" in type_("status").out
+    finally:
+        client.indices.delete(index=[f"facedex-{name}-v1", f"facedex-{name}-rejects-v1"])

@@ -14,7 +14,7 @@ def test_reads_and_hashes_the_same_bytes(tmp_path: Path) -> None:
     assert files.sha256_of(photo) == hashlib.sha256(files.read(photo)).hexdigest()
 
 
-@pytest.mark.parametrize("kind", ["absent", "folder", "pipe", "device"])
+@pytest.mark.parametrize("kind", ["absent", "folder", "pipe", "device", "nul", "long", "loop"])
 def test_what_is_not_a_file_is_unreadable_at_once(tmp_path: Path, kind: str) -> None:
     path = tmp_path / "it"
     if kind == "folder":
@@ -23,6 +23,12 @@ def test_what_is_not_a_file_is_unreadable_at_once(tmp_path: Path, kind: str) -> 
         os.mkfifo(path)  # opening one waits for a writer, for ever
     elif kind == "device":
         path = Path("/dev/zero")
+    elif kind == "nul":
+        path = tmp_path / "a\0b"
+    elif kind == "long":
+        path = tmp_path / ("x" * 300)
+    elif kind == "loop":
+        path.symlink_to("it")
     with pytest.raises(PhotoError) as caught:
         files.read(path)
     assert caught.value.code == "unreadable"

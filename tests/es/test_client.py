@@ -25,7 +25,8 @@ def test_the_server_is_the_version_that_was_promised(client: Elasticsearch) -> N
     assert server_version(client) == ELASTICSEARCH_VERSION
 
 
-def test_nobody_there_is_one_sentence() -> None:
+def test_nobody_there_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("es.client.settings", lambda: _at("http://127.0.0.1:1"))
     with (
         connect(_at(f"http://127.0.0.1:{_free_port()}")) as client,
         pytest.raises(EngineError, match="ELASTICSEARCH_URL") as caught,
@@ -59,6 +60,13 @@ def test_something_else_there_is_told() -> None:
 def test_a_bad_address_is_told(url: str) -> None:
     with pytest.raises(UsageError, match="address"):
         connect(_at(url))
+
+
+@pytest.mark.parametrize("url", ["elastic:s3cret@host:9200", "ftp://elastic:s3@cret@host:9200"])
+def test_passwords_in_an_address_are_not_repeated(url: str) -> None:
+    with pytest.raises(UsageError, match="host:9200") as caught:
+        connect(_at(url))
+    assert "cret" not in str(caught.value)
 
 
 def test_missing_certificates_are_told(tmp_path: Path) -> None:

@@ -3,9 +3,10 @@ import threading
 import pytest
 from elasticsearch import Elasticsearch
 
-from core.errors import CollectionError, UsageError
+from core.errors import CollectionError, EngineError, UsageError
 from es import collections
-from es.documents import alias, rejects_index
+from es.documents import alias, rejects_alias
+from tests.faces_made import lost
 
 RECIPE = {
     "model": "Dlib",
@@ -85,6 +86,20 @@ def test_of_many_who_create_at_once_one_does(client: Elasticsearch, name: str) -
     assert sorted(outcomes) == ["collection_exists"] * 3 + ["made"]
 
 
+def test_a_creation_that_was_cut_off_leaves_none_and_can_be_done_again(client: Elasticsearch, name: str) -> None:
+    collections.create(client, name, RECIPE)
+    client.indices.delete(index=f"{alias(name)}-v1")  # only the rejects' index had been made
+    assert collections.find(client, name) is None
+    collections.create(client, name, RECIPE)
+    assert collections.describe(client, collections.get(client, name))["rejected"] == {}
+
+
+def test_a_shard_that_cannot_answer_is_an_error_not_a_smaller_count(client: Elasticsearch, name: str) -> None:
+    lost(client, name)
+    with pytest.raises(EngineError):
+        collections.count(client, collections.get(client, name))
+
+
 def test_a_missing_collection_is_told_with_those_there_are(client: Elasticsearch, name: str) -> None:
     collections.create(client, name, RECIPE)
     with pytest.raises(CollectionError, match=name) as caught:
@@ -96,7 +111,7 @@ def test_deleted_is_gone_with_its_rejects(client: Elasticsearch, name: str) -> N
     collections.create(client, name, RECIPE)
     collections.delete(client, collections.get(client, name))
     assert collections.find(client, name) is None
-    assert not client.indices.exists(index=rejects_index(name))
+    assert not client.indices.exists(index=f"{rejects_alias(name)}*", allow_no_indices=False)
 
 
 @pytest.mark.parametrize("bad", ["", "UPPER", "a b", "-a", "_a", "a--b", "a/b", "a*", "é", "x" * 101, "a-v2", "a-rejects", "..", "a,b"])

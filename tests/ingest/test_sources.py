@@ -55,6 +55,27 @@ def test_a_loop_of_links_ends(tmp_path: Path) -> None:
     assert len(found) < 10
 
 
+def test_what_cannot_be_looked_into_is_given_out_to_become_a_reject(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _make(tmp_path, "a/1.jpg", "b/2.jpg")
+    (tmp_path / "loop").symlink_to("loop")
+    (tmp_path / "nowhere").symlink_to("not there")
+    real = os.listdir
+
+    def closed(folder: Path) -> list[str]:
+        if folder.name == "b":
+            raise PermissionError(13, "Permission denied")
+        return real(folder)
+
+    monkeypatch.setattr("ingest.sources.os.listdir", closed)  # root may look into every folder
+    assert [path.relative_to(tmp_path).as_posix() for path in walk(tmp_path)] == ["a/1.jpg", "b", "loop", "nowhere"]
+
+
+def test_a_pipe_is_no_list_and_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "list.csv")
+    with pytest.raises(UsageError, match="columns path and person"):
+        check([tmp_path / "list.csv"], PersonFrom.csv)
+
+
 def test_csv_lists_name_photos_and_people(tmp_path: Path) -> None:
     _make(tmp_path, "photos/1.jpg")
     listed = tmp_path / "list.csv"
@@ -75,6 +96,8 @@ def test_a_missing_source_and_an_empty_folder_are_refused(tmp_path: Path) -> Non
         check([tmp_path / "not there"], PersonFrom.folder)
     assert missing.value.code == "no_such_source"
     (tmp_path / "a" / "b").mkdir(parents=True)
+    with pytest.raises(UsageError, match="no file or folder"):
+        check([tmp_path / ("x" * 300)], PersonFrom.folder)
     with pytest.raises(UsageError) as empty:
         check([tmp_path], PersonFrom.folder)
     assert empty.value.code == "empty_folder"

@@ -1,3 +1,5 @@
+import os
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -6,7 +8,7 @@ from elasticsearch import Elasticsearch
 
 from core.errors import CollectionError, EngineError, StorageError
 from es import collections
-from es.documents import alias, rejects_index
+from es.documents import alias, rejects_alias
 from faces.recipe import DEFAULT
 from ingest.known import lookup
 from ingest.worker import Outcome, Reject
@@ -21,7 +23,7 @@ def writer(client: Elasticsearch, name: str) -> Writer:
 
 
 def stored(client: Elasticsearch, name: str) -> dict[str, dict[str, Any]]:
-    client.indices.refresh(index=[alias(name), rejects_index(name)])
+    client.indices.refresh(index=[alias(name), rejects_alias(name)])
     hits = client.search(index=alias(name), size=1000, source={"exclude_vectors": False})["hits"]["hits"]
     return {hit["_id"]: hit["_source"] for hit in hits}
 
@@ -69,7 +71,7 @@ def test_faces_found_in_another_way_replace_the_old_ones(client: Elasticsearch, 
 
 def test_rejects_are_kept_beside_the_faces_and_leave_when_it_went_well(client: Elasticsearch, name: str, writer: Writer) -> None:
     list(writer.write([rejected("a.jpg")]))
-    client.indices.refresh(index=rejects_index(name))
+    client.indices.refresh(index=rejects_alias(name))
     known = lookup(client, name, [sha("a.jpg")])[sha("a.jpg")]
     assert known.reject == Reject("no_face", "A sentence.")
     finer = Writer(client, name, model="Dlib", run="run-2", detection="min_face=40")
@@ -77,7 +79,7 @@ def test_rejects_are_kept_beside_the_faces_and_leave_when_it_went_well(client: E
     found.known = known
     list(finer.write([found]))
     counted = collections.count(client, collections.get(client, name))
-    client.indices.refresh(index=[alias(name), rejects_index(name)])
+    client.indices.refresh(index=[alias(name), rejects_alias(name)])
     counted = collections.count(client, collections.get(client, name))
     assert (counted["faces"], counted["rejects"]) == (1, 0)
 
@@ -85,7 +87,7 @@ def test_rejects_are_kept_beside_the_faces_and_leave_when_it_went_well(client: E
 def test_unreadable_photos_are_kept_apart_by_path(client: Elasticsearch, name: str, writer: Writer) -> None:
     unreadable = [Work(work(path).source, Outcome(reject=Reject("unreadable", "Gone."))) for path in ("a.jpg", "b.jpg", "a.jpg")]
     list(writer.write(unreadable))
-    client.indices.refresh(index=rejects_index(name))
+    client.indices.refresh(index=rejects_alias(name))
     assert collections.count(client, collections.get(client, name))["rejects"] == 2
 
 
@@ -106,6 +108,38 @@ def test_a_full_disk_is_told_and_nothing_is_lost(client: Elasticsearch, name: st
     client.indices.put_settings(index=alias(name), settings={"index.blocks.read_only_allow_delete": None})
     list(writer.write([work("a.jpg", 1), work("b.jpg", 2)]))
     assert len(stored(client, name)) == 2
+
+
+def test_copies_of_a_photo_that_is_looked_at_anew_count_once_and_the_first_stands(
+    client: Elasticsearch, name: str, writer: Writer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ingest.writer._CHUNK_FACES", 2)  # so that the copies are in different requests
+    list(writer.write([work("anna/a.jpg", 1, content="a", person="Anna")]))
+    client.indices.refresh(index=alias(name))
+    known = lookup(client, name, [sha("a")])[sha("a")]
+    again = [work("anna/a.jpg", 2, 3, content="a", person="Anna"), *(work(f"{n}.jpg", n) for n in range(9))]
+    again.append(work("carl/a.jpg", 2, 3, content="a", person="Carl"))
+    again[0].known = again[-1].known = known
+    done = list(Writer(client, name, model="Dlib", run="r", detection="min_face=40").write(again))
+    assert [done[0].created, done[-1].created] == [2, 0]
+    assert {document.get("person") for document in stored(client, name).values() if document["image"]["sha256"] == sha("a")} == {"Anna"}
+
+
+def test_what_is_embedded_is_stored_even_if_the_photos_end_with_an_error(client: Elasticsearch, name: str, writer: Writer) -> None:
+    def works() -> Iterator[Work]:
+        yield work("a.jpg", 1)
+        raise OSError("the disk is gone")
+
+    with pytest.raises(OSError, match="gone"):
+        list(writer.write(works()))
+    assert len(stored(client, name)) == 1
+
+
+def test_names_that_json_or_the_index_cannot_hold_lose_nothing(client: Elasticsearch, name: str, writer: Writer) -> None:
+    bad = os.fsdecode(b"caf\xe9")
+    list(writer.write([work(f"{bad}.jpg", 1, person=bad), work("long.jpg", 2, person="x" * 40_000)]))
+    people = sorted(document["person"] for document in stored(client, name).values())
+    assert people == ["caf\\xe9", "x" * 40_000]
 
 
 def test_a_collection_deleted_meanwhile_is_not_made_again(client: Elasticsearch, name: str, writer: Writer) -> None:

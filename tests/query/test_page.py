@@ -46,6 +46,11 @@ def test_names_from_outside_are_text(page: Path) -> None:
     assert "The file is not a photo." in text
 
 
+def test_names_that_are_not_text_do_not_stop_a_page(tmp_path: Path) -> None:
+    write(tmp_path / "page.html", [card(Answer("caf\udce9.jpg", "staff", error=("no_face", "None.")), b"", 10**8)], DEFAULT)
+    assert "caf\\udce9.jpg" in (tmp_path / "page.html").read_text()
+
+
 def test_a_page_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match="--html"):
         write(tmp_path / "no folder" / "page.html", [], DEFAULT)

@@ -7,6 +7,7 @@ from elasticsearch import Elasticsearch
 from numpy.typing import NDArray
 from PIL import Image
 
+from core.errors import EngineError
 from es import collections
 from es.documents import alias
 from faces.face import Face, distance
@@ -14,7 +15,7 @@ from faces.pipeline import Pipeline
 from faces.recipe import DEFAULT
 from ingest.writer import Writer
 from query.search import Searcher
-from tests.faces_made import vector, work
+from tests.faces_made import lost, vector, work
 
 
 def near(seed: int, how_far: float, other: int) -> NDArray[np.float32]:
@@ -91,6 +92,12 @@ def test_three_shards_answer_as_one(client: Elasticsearch, name: str, fill: Writ
             assert [match.distance for match in one] == pytest.approx([match.distance for match in three], abs=1e-6)
     finally:
         collections.delete(client, collections.get(client, other))
+
+
+def test_a_shard_that_cannot_answer_is_an_error_not_a_worse_answer(client: Elasticsearch, name: str) -> None:
+    lost(client, name)
+    with pytest.raises(EngineError):
+        searcher(client, name).people(probe(vector(1)))
 
 
 def test_a_photo_without_a_face_is_an_answer_with_an_error(client: Elasticsearch, name: str, fill: Writer) -> None:

@@ -1,0 +1,27 @@
+import json
+
+import pytest
+
+from core import terminal
+
+
+def test_control_characters_do_nothing_to_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    terminal.say("a\x1b]0;owned\x07b")
+    terminal.show("a\x1b[31mb\u202e")
+    out, err = capsys.readouterr()
+    assert "\x1b" not in out + err
+    assert "\\x1b" in out
+    assert "\u202e" not in out
+
+
+def test_json_holds_every_name(capsys: pytest.CaptureFixture[str]) -> None:
+    name = "caf\udce9 \u540d"
+    terminal.print_json({"name": name})
+    assert json.loads(capsys.readouterr().out) == {"name": name}
+
+
+def test_markup_in_names_is_text(capsys: pytest.CaptureFixture[str]) -> None:
+    shown = terminal.table("person")
+    shown.add_row("[bold]:smile:[/bold]")
+    terminal.show(shown)
+    assert "[bold]:smile:[/bold]" in capsys.readouterr().out
