@@ -158,13 +158,16 @@ def _parse(entry: tuple[str, Mapping[str, Any]]) -> Collection | None:
 
 
 def count(client: Elasticsearch, collection: Collection) -> dict[str, int]:
-    """How many ``faces``, ``people`` and ``photos`` (approximate above 40,000: HyperLogLog++), and how many ``rejects``."""
-    cardinality = {f: {"cardinality": {"field": f, "precision_threshold": 40_000}} for f in ("person", "image.sha256")}
-    faces = _tally(client, collection.index, cardinality)
+    """How many ``faces``, ``photos`` and ``rejects``, and how many ``people`` (HyperLogLog++: within a few in a thousand)."""
+    aggregations = {
+        "people": {"cardinality": {"field": "person", "precision_threshold": 40_000}},
+        "photos": {"filter": {"term": {"face.ordinal": 0}}},  # every photo has one such face
+    }
+    faces = _tally(client, collection.index, aggregations)
     return {
         "faces": faces["hits"]["total"]["value"],
-        "people": faces["aggregations"]["person"]["value"],
-        "photos": faces["aggregations"]["image.sha256"]["value"],
+        "people": faces["aggregations"]["people"]["value"],
+        "photos": faces["aggregations"]["photos"]["doc_count"],
         "rejects": _tally(client, rejects_alias(collection.name), {})["hits"]["total"]["value"],
     }
 
