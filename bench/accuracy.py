@@ -17,6 +17,7 @@ import json
 import multiprocessing
 import os
 import random
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -30,6 +31,11 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a program, from anywhere
+
+from bench.peers import deepface_home
+from core.terminal import show, table
 
 FOLDS = 10
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "faces"
@@ -73,7 +79,7 @@ def main() -> None:
     if arguments.json:
         print(json.dumps([asdict(result) for result in results]))
     else:
-        Console().print(_table(results))
+        show(_table(results))
 
 
 def _arguments() -> argparse.Namespace:
@@ -196,8 +202,7 @@ def _start_facedex() -> None:
 def _start_deepface(home: str) -> None:
     """DeepFace as it comes: its own class for Dlib, its own detection, weights linked to where it looks for them."""
     global _vector_of  # noqa: PLW0603
-    os.environ |= {"DEEPFACE_HOME": home, "DEEPFACE_BACKEND_ENGINE": "onnx", "DEEPFACE_LOG_LEVEL": "50"}
-    _link_weights(Path(home) / ".deepface" / "weights")
+    os.environ |= {"DEEPFACE_HOME": str(deepface_home(Path(home))), "DEEPFACE_BACKEND_ENGINE": "onnx", "DEEPFACE_LOG_LEVEL": "50"}
     from deepface import DeepFace
     from deepface.modules.exceptions import FaceNotDetected
 
@@ -215,16 +220,6 @@ def _start_deepface(home: str) -> None:
     _vector_of = vector_of
 
 
-def _link_weights(folder: Path) -> None:
-    from faces.dlib_model import PINNED, weight_file
-
-    folder.mkdir(parents=True, exist_ok=True)
-    for name in PINNED:
-        link = folder / f"{name}.{os.getpid()}"  # workers start at the same moment
-        link.symlink_to(weight_file(name))
-        link.replace(folder / name)
-
-
 def _nearest(boxes: list[tuple[int, int, int, int]], pixels: NDArray[np.uint8]) -> int:
     """Which box has its middle nearest the photo's."""
     height, width = pixels.shape[:2]
@@ -239,30 +234,18 @@ def _facedex_threshold() -> float:
 
 
 def _table(results: list[Result]) -> Table:
-    table = Table(title="Verification")
-    for column in (
-        "pipeline",
-        "pairs",
-        "accuracy",
-        "threshold",
-        "at its own threshold",
-        "photos without a face",
-        "CPU ms a photo",
-        "seconds",
-    ):
-        table.add_column(column, justify="left" if column == "pipeline" else "right")
-    for result in results:
-        table.add_row(
-            result.pipeline,
-            f"{result.pairs:,}",
-            f"{result.accuracy:.2%} ± {result.standard_error:.2%}",
-            f"{result.threshold:.4f}",
-            f"{result.accuracy_at_own_threshold:.2%} ({result.own_threshold:g})",
-            f"{result.without_face} of {result.photos:,}",
-            f"{result.cpu_ms_per_photo:.1f}",
-            f"{result.seconds:.0f}",
-        )
-    return table
+    shown = table(f"{results[0].pairs:,} pairs", *(result.pipeline for result in results))
+    rows: dict[str, Callable[[Result], str]] = {
+        "accuracy, 10 folds": lambda result: f"{result.accuracy:.2%} ± {result.standard_error:.2%}",
+        "at a threshold of": lambda result: f"{result.threshold:.4f}",
+        "accuracy at its own threshold": lambda result: f"{result.accuracy_at_own_threshold:.2%} ({result.own_threshold:g})",
+        "photos without a face": lambda result: f"{result.without_face} of {result.photos:,}",
+        "CPU ms a photo": lambda result: f"{result.cpu_ms_per_photo:.1f}",
+        "seconds": lambda result: f"{result.seconds:.0f}",
+    }
+    for name, value in rows.items():
+        shown.add_row(name, *(value(result) for result in results))
+    return shown
 
 
 if __name__ == "__main__":

