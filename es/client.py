@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from core.settings import Settings
 
 # 9.5.0 to 9.5.2 can let replicas diverge under indexing pressure (elastic/elasticsearch issue 158212).
-UNSOUND_VERSIONS = {"9.5.0", "9.5.1", "9.5.2"}
+OLDEST_SOUND = (9, 5, 3)
 
 # These errors preview the rejected value, which can be a face vector: only their type is repeated.
 _TALKATIVE = ("document_parsing_exception", "mapper_parsing_exception", "parsing_exception", "x_content_parse_exception")
@@ -145,3 +145,11 @@ def server_version(client: Elasticsearch) -> str:
     with speaking():
         nodes = client.nodes.info(node_id="_local", filter_path="nodes.*.version")["nodes"]
     return str(next(iter(nodes.values()))["version"])
+
+
+def version_concern(version: str) -> str | None:
+    """What is to be said about a server of this version, if anything."""
+    if tuple(int(part) for part in re.findall(r"\d+", version)[:3]) >= OLDEST_SOUND:
+        return None
+    oldest = ".".join(map(str, OLDEST_SOUND))
+    return f"Elasticsearch {version} is older than {oldest}: it can let replicas diverge while faces are ingested, so update it."

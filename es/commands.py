@@ -86,11 +86,11 @@ def status(json: Json = False) -> None:
 
 def _status(client: Elasticsearch, log: str | None) -> dict[str, Any]:
     from es import collections as stored
-    from es.client import UNSOUND_VERSIONS, server_version, speaking
+    from es.client import server_version, speaking, version_concern
 
     version = server_version(client)
-    if version in UNSOUND_VERSIONS:
-        say(f"facedex: Elasticsearch {version} can let replicas diverge while faces are ingested: update it to 9.5.3 or later.")
+    if concern := version_concern(version):
+        say(f"facedex: {concern}")
     with speaking():
         health = client.cluster.health()
         nodes = client.nodes.stats(metric=["jvm", "fs"], filter_path="nodes.*.name,nodes.*.roles,nodes.*.jvm.mem,nodes.*.fs.total")

@@ -80,6 +80,8 @@ def ingest(
     from es.collections import find
 
     with connection.connect(settings(), say) as client:
+        if settings().url and (concern := connection.version_concern(connection.server_version(client))):
+            say(f"facedex: {concern}")
         found = find(client, collection)
         if found is None:
             recipe = wanted or resolve()

@@ -8,7 +8,7 @@ from elasticsearch import Elasticsearch
 
 from core.errors import CollectionError, EngineError, FacedexError, StorageError, UsageError
 from core.settings import ELASTICSEARCH_VERSION, Settings
-from es.client import connect, server_version, speaking
+from es.client import connect, server_version, speaking, version_concern
 
 
 def _at(url: str) -> Settings:
@@ -23,6 +23,11 @@ def _free_port() -> int:
 
 def test_the_server_is_the_version_that_was_promised(client: Elasticsearch) -> None:
     assert server_version(client) == ELASTICSEARCH_VERSION
+
+
+@pytest.mark.parametrize(("version", "is_sound"), [("9.5.4", True), ("9.10.0-SNAPSHOT", True), ("9.5.2", False), ("8.19.1", False)])
+def test_versions_with_a_known_bug_are_told(version: str, is_sound: bool) -> None:
+    assert (version_concern(version) is None) == is_sound
 
 
 def test_nobody_there_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
