@@ -44,6 +44,7 @@ def reject_id(sha256: str | None, path: str) -> str:
 _KEYWORD: Mapping[str, Any] = {"type": "keyword"}
 _PATH: Mapping[str, Any] = {"type": "keyword", "ignore_above": 8191}  # longer ones would be refused; they are stored all the same
 _NUMBER: Mapping[str, Any] = {"type": "integer"}
+_REAL: Mapping[str, Any] = {"type": "float"}
 _INGEST: Mapping[str, Any] = {"properties": {"run": _KEYWORD, "detection": _KEYWORD}}
 
 
@@ -56,7 +57,8 @@ def face_mapping(dims: int, metric: str, index_options: Mapping[str, Any], meta:
         "ordinal": {"type": "short"},
         "box": {"properties": dict.fromkeys("xywh", _NUMBER)},
         "landmarks": {"type": "integer", "index": False, "doc_values": False},
-        "confidence": {"type": "float"},
+        "confidence": _REAL,
+        "quality": {"properties": {"size": _NUMBER, "sharpness": _REAL, "brightness": _REAL, "frontal": _REAL}},
     }
     return {
         "dynamic": "strict",
@@ -69,6 +71,7 @@ def face_mapping(dims: int, metric: str, index_options: Mapping[str, Any], meta:
             "face": {"properties": face},
             "person": _PATH,
             "ingest": _INGEST,
+            "thumbnail": {"type": "binary"},
             "embedding": {
                 "type": "dense_vector",
                 "dims": dims,

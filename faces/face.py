@@ -10,6 +10,8 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from faces.quality import Quality
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Face:
@@ -19,6 +21,8 @@ class Face:
     landmarks: tuple[tuple[int, int], ...]  # (x, y); dlib gives 5: both corners of each eye and the nose's base
     confidence: float  # as the detector gives it; dlib's has no upper bound, and below 0 only a second look found the face
     embedding: NDArray[np.float32] = field(repr=False)  # (dims,), as the model gives it
+    quality: Quality | None = None  # where it was measured
+    thumbnail: bytes | None = field(default=None, repr=False)  # a JPEG, where it was asked for
 
     @property
     def area(self) -> int:

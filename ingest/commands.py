@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 from datetime import datetime
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from core.errors import CollectionError
+from core.errors import CollectionError, UsageError
 from core.settings import settings
 from core.terminal import DEFAULT_COLLECTION, DONE, INCOMPLETE, CollectionName, Json, print_json, say, show, table
 from es.commands import collections
@@ -45,6 +46,11 @@ def ingest(
     model: Model = None,
     detector: Detector = None,
     anti_spoofing: Annotated[bool, typer.Option("--anti-spoofing", help="Leave out faces that look like a picture of a picture.")] = False,
+    min_quality: Annotated[
+        list[str] | None,
+        typer.Option(help="Leave out faces with less: size (pixels), sharpness, brightness or frontal (0 to 1).", metavar="MEASURE=NUMBER"),
+    ] = None,
+    thumbnails: Annotated[bool, typer.Option("--thumbnails", help="Store a small picture of each face, for reports.")] = False,
     workers: Annotated[int | None, typer.Option(min=1, max=512, help="Worker processes.  [default: one a core]")] = None,
     rejects: Annotated[Path | None, typer.Option(help="Where to note the photos left out, as JSON lines.", metavar="FILE")] = None,
     json: Json = False,
@@ -73,7 +79,8 @@ def ingest(
     person = person or (PersonFrom.csv if listed else PersonFrom.folder)
     sources.check(source, person)
     wanted = resolve(model or "Dlib", detector or "dlib") if model or detector else None
-    options = Options(Detection(min_face, anti_spoofing), workers or cores(), settings().max_pixels)
+    detection = Detection(min_face, anti_spoofing, gate(min_quality or []))
+    options = Options(detection, workers or cores(), settings().max_pixels, thumbnails=thumbnails)
     rejects = rejects or settings().data_dir / "rejects" / f"{collection}-{datetime.now():%Y%m%d-%H%M%S}-{os.getpid()}.jsonl"
 
     from es import client as connection
@@ -92,6 +99,26 @@ def ingest(
             report = run(client, collection, recipe, sources.photos(source, person), file, options, seen)
     _show(report, json)
     raise typer.Exit(INCOMPLETE if report.rejected else DONE)
+
+
+def gate(asked: list[str]) -> tuple[tuple[str, float], ...]:
+    """The least of each measure, from texts like ``sharpness=50``.
+
+    Raises:
+        UsageError: a text is not understood.
+    """
+    from faces.quality import MEASURES
+
+    least: dict[str, float] = {}
+    for text in asked:
+        name, _, number = text.partition("=")
+        try:
+            least[name] = float(number)
+        except ValueError:
+            name = ""
+        if name not in MEASURES or not isfinite(least[name]):
+            raise UsageError(f"--min-quality {text} is not understood: give one of {', '.join(MEASURES)}, then = and a number.")
+    return tuple(sorted(least.items()))
 
 
 def _create(client: Elasticsearch, name: str, recipe: Recipe) -> None:
@@ -113,6 +140,8 @@ def _show(report: Report, json: bool) -> None:
     shown.add_row("skipped, there already", f"{report.skipped:,}")
     for reason, count in report.rejected.most_common():
         shown.add_row(f"rejected: {reason}", f"{count:,}")
+    if report.below_quality:
+        shown.add_row("faces below --min-quality", f"{report.below_quality:,}")
     rate = report.photos / report.seconds
     show(
         shown,

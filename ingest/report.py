@@ -28,6 +28,7 @@ class Report:
     skipped: int = 0  # photos whose faces were there already
     rejected: Counter[str] = field(default_factory=Counter)
     embedded: int = 0  # photos that the models looked at
+    below_quality: int = 0  # faces left out of photos that have better ones
     stages: Counter[str] = field(default_factory=Counter)  # seconds of all workers, by stage
     begun: float = field(default_factory=time.monotonic)
     seconds: float = 0.0
@@ -54,6 +55,7 @@ class Report:
             "skipped": self.skipped,
             "rejected": dict(self.rejected.most_common()),
             "embedded": self.embedded,
+            "below_quality": self.below_quality,
             "seconds": round(self.seconds, 3),
             "photos_per_second": round(self.photos / self.seconds, 1) if self.seconds else 0.0,
             "stages": {stage: round(seconds, 3) for stage, seconds in self.stages.items()},

@@ -48,6 +48,7 @@ class Options:
     workers: int = field(default_factory=cores)
     max_pixels: int = 100_000_000
     seconds_per_photo: float = 120.0
+    thumbnails: bool = False
 
 
 def ingest(
@@ -90,6 +91,7 @@ def ingest(
             report.faces += work.created
         else:
             report.skipped += 1
+        report.below_quality += work.outcome.below_quality
         report.stages.update(work.outcome.seconds)
         seen(report)
 
@@ -162,7 +164,9 @@ def _pool(recipe: Recipe, options: Options) -> ProcessPool:
 
     # Spawned, not forked: the parent has threads, and a fork could inherit a lock that is held.
     context = multiprocessing.get_context("spawn")
-    return ProcessPool(options.workers, initializer=start, initargs=(recipe, options.detection, options.max_pixels), context=context)
+    return ProcessPool(
+        options.workers, initializer=start, initargs=(recipe, options.detection, options.max_pixels, options.thumbnails), context=context
+    )
 
 
 def _landed(job: Job, future: Future[Outcome], options: Options) -> Work:

@@ -6,7 +6,7 @@ import hashlib
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from core.errors import FacedexError, PhotoError
@@ -14,6 +14,9 @@ from core.files import read
 from faces.photo import decode
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from faces.face import Face
     from faces.pipeline import Pipeline
     from faces.recipe import Recipe
@@ -25,10 +28,12 @@ class Detection:
 
     min_face: int = 80  # pixels
     anti_spoofing: bool = False
+    min_quality: tuple[tuple[str, float], ...] = ()  # measures of faces.quality.MEASURES and the least that a face must have
 
     def __str__(self) -> str:
         """The form that is stored with each face, so that a photo is done again only when this changes."""
-        return f"min_face={self.min_face}" + (",anti_spoofing" if self.anti_spoofing else "")
+        gate = "".join(f",{measure}>={least:g}" for measure, least in self.min_quality)
+        return f"min_face={self.min_face}" + (",anti_spoofing" if self.anti_spoofing else "") + gate
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,17 +53,20 @@ class Outcome:
     height: int = 0
     faces: tuple[Face, ...] = ()
     reject: Reject | None = None
+    below_quality: int = 0  # faces left out beside those that were kept
     seconds: dict[str, float] = field(default_factory=dict)  # by stage
 
 
 class Represent:
     """The function of a photo. Holds the models, so each process makes one (see :func:`start`)."""
 
-    def __init__(self, recipe: Recipe, detection: Detection, max_pixels: int) -> None:
+    def __init__(self, recipe: Recipe, detection: Detection, max_pixels: int, *, thumbnails: bool = False) -> None:
         from faces.pipeline import Pipeline
 
         self._pipeline: Pipeline = Pipeline(recipe, min_face=detection.min_face, anti_spoofing=detection.anti_spoofing)
+        self._min_quality = detection.min_quality
         self._max_pixels = max_pixels
+        self._thumbnails = thumbnails
 
     def __call__(self, path: str) -> Outcome:
         """Faces or a reject, never an exception on account of the photo.
@@ -75,7 +83,9 @@ class Represent:
             with _timed(seconds, "decode"):
                 photo = decode(data, max_pixels=self._max_pixels)
             with _timed(seconds, "faces"):
-                faces = self._pipeline.find(photo.pixels)
+                found = self._pipeline.find(photo.pixels)
+            with _timed(seconds, "quality"):
+                faces = self._good_ones(photo.pixels, found)
         except PhotoError as error:
             return Outcome(sha256, reject=Reject(error.code, str(error)), seconds=seconds)
         except FacedexError:
@@ -84,7 +94,29 @@ class Represent:
             return Outcome(sha256, reject=Reject("failed", f"The model failed on this photo ({type(error).__name__})."), seconds=seconds)
         if not all(is_usable(face) for face in faces):
             return Outcome(sha256, reject=Reject("failed", "The model gave a vector without a direction for this photo."), seconds=seconds)
-        return Outcome(sha256, photo.width, photo.height, tuple(faces), seconds=seconds)
+        below = len(found) - len(faces)
+        return Outcome(sha256, photo.width, photo.height, tuple(faces), below_quality=below, seconds=seconds)
+
+    def _good_ones(self, pixels: NDArray[np.uint8], found: list[Face]) -> list[Face]:
+        """The faces that have the quality asked for, each with its measures.
+
+        Raises:
+            PhotoError: none has (code ``low_quality``); the sentence says what the largest one lacks.
+        """
+        from faces.quality import measure, thumbnail
+
+        measured = [replace(face, quality=measure(pixels, face)) for face in found]
+        good = [face for face in measured if not self._lacks(face)]
+        if not good:
+            raise PhotoError(f"No face is good enough: the largest has {self._lacks(measured[0])}.", code="low_quality")
+        return [replace(face, thumbnail=thumbnail(pixels, face)) for face in good] if self._thumbnails else good
+
+    def _lacks(self, face: Face) -> str:
+        return " and ".join(
+            f"{name} {getattr(face.quality, name):.3g}, below {least:g}"
+            for name, least in self._min_quality
+            if getattr(face.quality, name) < least
+        )
 
 
 def is_usable(face: Face) -> bool:
@@ -104,11 +136,11 @@ def _timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
 _represent: Represent | FacedexError | None = None
 
 
-def start(recipe: Recipe, detection: Detection, max_pixels: int) -> None:
+def start(recipe: Recipe, detection: Detection, max_pixels: int, thumbnails: bool = False) -> None:
     """Prepares a worker process. What goes wrong is kept for :func:`represent` to raise: a failing start would break the pool."""
     global _represent  # noqa: PLW0603 - one set of models a process
     try:
-        _represent = Represent(recipe, detection, max_pixels)
+        _represent = Represent(recipe, detection, max_pixels, thumbnails=thumbnails)
     except FacedexError as error:
         _represent = error
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import time
 from collections.abc import Iterable, Iterator
@@ -150,7 +151,7 @@ class Writer:
 
         outcome = work.outcome
         face = outcome.faces[ordinal]
-        return self._common(work, now) | {
+        document = self._common(work, now) | {
             "image": {
                 "sha256": outcome.sha256,
                 "path": text(work.source.path),
@@ -166,6 +167,11 @@ class Writer:
             },
             "embedding": pack_dense_vector(face.embedding),
         }
+        if face.quality is not None:
+            document["face"]["quality"] = face.quality.as_dict()
+        if face.thumbnail is not None:
+            document["thumbnail"] = base64.b64encode(face.thumbnail).decode("ascii")
+        return document
 
     def _reject(self, work: Work, now: str) -> dict[str, Any]:
         assert work.outcome.reject is not None  # noqa: S101 - narrows the type

@@ -1,0 +1,102 @@
+"""How good a face is for recognition: each measure is a number of which more is better, so that each can be asked for as a minimum."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from PIL import Image
+
+    from faces.face import Face
+
+SIDE = 112  # pixels to which every face is brought, so that sharpness does not depend on its size
+
+
+@dataclass(frozen=True, slots=True)
+class Quality:
+    """The measures of one face.
+
+    ``size``: the shorter side of the box, in pixels. ``sharpness``: the variance of the Laplacian of the grey face at 112 pixels
+    (Pech-Pacheco et al., "Diatom autofocusing in brightfield microscopy", ICPR 2000); below 50 a face looks blurred.
+    ``brightness``: mean luma, 0 to 1. ``frontal``: 1 when the nose is in the middle between the eyes, 0 when it stands below one of
+    them; 1 where the detector gives too few landmarks to tell.
+    """
+
+    size: int
+    sharpness: float
+    brightness: float
+    frontal: float
+
+    def as_dict(self) -> dict[str, float]:
+        """Plain values, rounded to what they mean."""
+        return {name: round(value, 3) for name, value in asdict(self).items()}
+
+
+MEASURES = tuple(Quality.__dataclass_fields__)
+
+
+def measure(pixels: NDArray[np.uint8], face: Face) -> Quality:
+    """The quality of a face in (h, w, 3) uint8 RGB ``pixels``."""
+    from PIL import Image
+
+    x, y, width, height = face.box
+    crop = Image.fromarray(pixels[y : y + height, x : x + width])
+    # To grey as ITU-R BT.601 has it. Reduced with antialiasing, so that a large face is not sharper than a small one.
+    grey = np.asarray(crop.convert("L").resize((SIDE, SIDE), Image.Resampling.BILINEAR), np.float32)
+    return Quality(min(width, height), _sharpness(grey), float(grey.mean()) / 255, _frontal(face.landmarks))
+
+
+def _sharpness(grey: NDArray[np.float32]) -> float:
+    middle = grey[1:-1, 1:-1]
+    laplacian = grey[:-2, 1:-1] + grey[2:, 1:-1] + grey[1:-1, :-2] + grey[1:-1, 2:] - 4 * middle
+    return float(laplacian.var())
+
+
+def _frontal(landmarks: tuple[tuple[int, int], ...]) -> float:
+    """From dlib's 5 points: both corners of each eye, and the base of the nose."""
+    if len(landmarks) != 5:  # noqa: PLR2004
+        return 1.0
+    points = np.asarray(landmarks, np.float64)
+    one, other, nose = points[:2].mean(axis=0), points[2:4].mean(axis=0), points[4]
+    across = other - one
+    distance = float(np.hypot(*across))
+    if distance == 0:
+        return 0.0
+    along = float((nose - one) @ across) / distance**2  # 0 below one eye, 1 below the other
+    return max(0.0, 1 - abs(2 * along - 1))
+
+
+def thumbnail(pixels: NDArray[np.uint8], face: Face, side: int = 112) -> bytes:
+    """The face with some room around it, eyes level, as a JPEG of a few kB."""
+    import io
+
+    from PIL import Image
+
+    x, y, width, height = face.box
+    side_now = max(width, height)
+    around = _square(Image.fromarray(pixels), x + width / 2, y + height / 2, 3 * side_now)  # enough for the corners when it is turned
+    turned = around.rotate(_roll(face.landmarks), Image.Resampling.BILINEAR)
+    cut = _square(turned, turned.width / 2, turned.height / 2, 1.5 * side_now)
+    buffer = io.BytesIO()
+    cut.resize((side, side), Image.Resampling.LANCZOS).save(buffer, "JPEG", quality=80)
+    return buffer.getvalue()
+
+
+def _square(image: Image.Image, x: float, y: float, side: float) -> Image.Image:
+    """A square about a point; black where the image ends."""
+    return image.crop((round(x - side / 2), round(y - side / 2), round(x + side / 2), round(y + side / 2)))
+
+
+def _roll(landmarks: tuple[tuple[int, int], ...]) -> float:
+    """Degrees by which the line of the eyes falls to the right."""
+    if len(landmarks) != 5:  # noqa: PLR2004
+        return 0.0
+    points = np.asarray(landmarks, np.float64)
+    eyes = sorted((tuple(points[:2].mean(axis=0)), tuple(points[2:4].mean(axis=0))))
+    (left_x, left_y), (right_x, right_y) = eyes
+    return math.degrees(math.atan2(right_y - left_y, right_x - left_x))

@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image, ImageFilter
+
+from faces.face import Face
+from faces.pipeline import Pipeline
+from faces.quality import MEASURES, measure, thumbnail
+from faces.recipe import DEFAULT
+
+Pixels = NDArray[np.uint8]
+
+
+def face(box: tuple[int, int, int, int], landmarks: tuple[tuple[int, int], ...] = ()) -> Face:
+    return Face(box, landmarks, 1.0, np.ones(128, np.float32))
+
+
+@pytest.fixture
+def portrait(portraits: dict[str, Path]) -> Image.Image:
+    with Image.open(portraits["obama.jpg"]) as image:
+        return image.convert("RGB")
+
+
+WHERE = face((300, 150, 250, 260))
+
+
+def test_blur_costs_sharpness_and_darkness_brightness(portrait: Image.Image) -> None:
+    plain = measure(np.asarray(portrait), WHERE)
+    blurred = measure(np.asarray(portrait.filter(ImageFilter.GaussianBlur(8))), WHERE)
+    dark = measure((np.asarray(portrait) // 4).astype(np.uint8), WHERE)
+    assert plain.sharpness > 4 * blurred.sharpness
+    assert plain.brightness == pytest.approx(4 * dark.brightness, rel=0.05)
+    assert plain.size == 250
+    assert set(plain.as_dict()) == set(MEASURES)
+
+
+def test_sharpness_does_not_depend_on_size(portrait: Image.Image) -> None:
+    half = portrait.resize((portrait.width // 2, portrait.height // 2), Image.Resampling.LANCZOS)
+    large, small = measure(np.asarray(portrait), WHERE), measure(np.asarray(half), face((150, 75, 125, 130)))
+    assert small.sharpness == pytest.approx(large.sharpness, rel=0.3)
+
+
+@pytest.mark.parametrize(
+    ("nose", "frontal"), [((50, 60), 1.0), ((15, 60), 0.0), ((85, 60), 0.0), ((0, 60), 0.0), ((32, 60), pytest.approx(0.5, abs=0.03))]
+)
+def test_a_nose_in_the_middle_is_frontal(nose: tuple[int, int], frontal: float) -> None:
+    eyes = ((10, 30), (20, 30), (90, 30), (80, 30))
+    assert measure(np.zeros((100, 100, 3), np.uint8), face((0, 0, 100, 100), (*eyes, nose))).frontal == frontal
+
+
+def test_without_landmarks_a_face_counts_as_frontal() -> None:
+    assert measure(np.zeros((9, 9, 3), np.uint8), face((0, 0, 9, 9), ((1, 1), (2, 2)))).frontal == 1.0
+
+
+def test_eyes_in_one_place_do_not_divide_by_zero() -> None:
+    assert measure(np.zeros((9, 9, 3), np.uint8), face((0, 0, 9, 9), ((1, 1),) * 5)).frontal == 0.0
+
+
+@pytest.mark.parametrize("degrees", [-12, 0, 12])
+def test_a_thumbnail_has_its_eyes_level_and_a_few_kilobytes(portrait: Image.Image, degrees: int) -> None:
+    tilted = np.asarray(portrait.rotate(degrees, Image.Resampling.BICUBIC))
+    pipeline = Pipeline(DEFAULT)
+    (found, *_) = pipeline.find(tilted)
+    small = thumbnail(tilted, found, side=200)
+    assert len(small) < 12_000
+    with Image.open(io.BytesIO(small)) as image:
+        assert image.size == (200, 200)
+        (again, *_) = pipeline.find(np.asarray(image))
+    right, left = again.landmarks[2], again.landmarks[0]
+    assert abs(left[1] - right[1]) < 0.08 * abs(left[0] - right[0]) + 1
