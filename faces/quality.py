@@ -22,7 +22,7 @@ class Quality:
     """The measures of one face.
 
     ``size``: the shorter side of the box, in pixels. ``sharpness``: the variance of the Laplacian of the grey face at 112 pixels
-    (Pech-Pacheco et al., "Diatom autofocusing in brightfield microscopy", ICPR 2000); below 50 a face looks blurred.
+    (Pech-Pacheco et al., "Diatom autofocusing in brightfield microscopy", ICPR 2000); below 30 a face looks blurred.
     ``brightness``: mean luma, 0 to 1. ``frontal``: 1 when the nose is in the middle between the eyes, 0 when it stands below one of
     them; 1 where the detector gives too few landmarks to tell.
     """
