@@ -11,6 +11,7 @@ import hashlib
 import importlib
 import logging
 import os
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NoReturn
@@ -134,10 +135,10 @@ class DeepFaceFinder:
                 self.spoofs = sum(not face.get("is_real", True) for face in found)
                 real = [face for face in found if face.get("is_real", True)]
                 vectors = self._embed([face["face"] for face in real])
-            except (ModelError, ImportError, ValueError) as error:
-                raise _sentence(error, f"detector {self.detector} or the model {self.model}") from None
-            except Exception as error:
-                raise PhotoError(f"DeepFace can't work on this photo ({type(error).__name__}).") from error
+            except Exception as error:  # noqa: BLE001 - every detector has its own
+                if _is_about_the_model(error):
+                    raise _sentence(error, f"detector {self.detector} or the model {self.model}") from None
+                raise PhotoError(f"DeepFace can't work on this photo ({type(error).__name__}).", code="failed") from None
         return [_face(face, vector, scale, pixels) for face, vector in zip(real, vectors, strict=True)]
 
     def _extract(self, bgr: NDArray[np.uint8]) -> list[dict[str, Any]]:
@@ -240,13 +241,29 @@ def _missing(path: Path, url: str, packed: str = "") -> ModelError:
     )
 
 
-def _sentence(error: BaseException, what: str) -> ModelError:
-    """One sentence for whatever DeepFace or a package under it raised."""
+def _is_about_the_model(error: BaseException) -> bool:
+    """Whether every photo would meet this error: something is missing on this machine. Else it is this photo's own."""
+
+    def missing(link: BaseException) -> bool:
+        told = isinstance(link, ValueError) and re.search(r"haarcascade|install|download", str(link))
+        return isinstance(link, ModelError | ImportError) or bool(told)
+
+    return any(missing(link) for link in _chain(error))
+
+
+def _chain(error: BaseException) -> list[BaseException]:
+    """The error and what caused it."""
     chain: list[BaseException] = []
     cause: BaseException | None = error
     while cause is not None and cause not in chain:
         chain.append(cause)
         cause = cause.__cause__ or cause.__context__
+    return chain
+
+
+def _sentence(error: BaseException, what: str) -> ModelError:
+    """One sentence for whatever DeepFace or a package under it raised."""
+    chain = _chain(error)
     for link in chain:
         if isinstance(link, ModelError):
             return link

@@ -325,9 +325,13 @@ def test_a_photo_on_which_the_detector_fails() -> None:
     fragile = Pipeline(resolve("Colours", "fragile"))
     with pytest.raises(PhotoError, match="RuntimeError"):
         fragile.find(squares(RED))
-    load("face_detector", "fragile").error = ValueError("needs a cascade.  It is not there.")
-    with pytest.raises(ModelError, match=r"can't be used: needs a cascade\. It is not there\.$"):
+    load("face_detector", "fragile").error = ValueError("install  opencv with haarcascade_eye.xml.")
+    with pytest.raises(ModelError, match=r"can't be used: install opencv with haarcascade_eye\.xml\.$"):
         fragile.find(squares(RED))
+    load("face_detector", "fragile").error = ValueError("this photo has an odd shape")  # stops no run of millions
+    with pytest.raises(PhotoError) as caught:
+        fragile.find(squares(RED))
+    assert caught.value.code == "failed"
 
 
 def test_what_is_imported_only_now_and_missing() -> None:
