@@ -4,6 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
             "$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo "$$p"; break; }; done)
+VERSION := $(shell $(PYTHON) -c 'import platform; print(platform.python_version())' 2>/dev/null)
 INSTALL = $(BIN)/python -m pip install --disable-pip-version-check --no-input --constraint constraints.txt
 
 .PHONY: demo test check format constraints clean
@@ -24,7 +25,7 @@ format: $(VENV)/.ready-to-test
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-# Pins what a fresh resolution gives now; names and versions only.
+# Pins what a fresh resolution gives now; names and versions only. Run it with the oldest Python there is: make constraints PYTHON=...
 constraints:
 	rm -rf $(VENV)-fresh && $(PYTHON) -m venv $(VENV)-fresh
 	$(VENV)-fresh/bin/python -m pip install --quiet --editable '.[dev]'
@@ -34,17 +35,20 @@ constraints:
 clean:
 	rm -rf $(VENV)
 
-$(VENV)/bin/python:
+# The version stands in the name, so that another Python makes another environment.
+$(VENV)/.python-$(VERSION):
 	@test -n "$(PYTHON)" || { echo "Facedex needs Python 3.11 or newer: install it, or name it with make PYTHON=..." >&2; exit 2; }
 	@echo "Making the virtual environment $(VENV) ..."
+	@rm -rf $(VENV)
 	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); echo "On Debian and Ubuntu, the package python3-venv is missing." >&2; exit 2; }
+	@touch $@
 
-$(VENV)/.ready-to-run: pyproject.toml constraints.txt | $(VENV)/bin/python
+$(VENV)/.ready-to-run: pyproject.toml constraints.txt $(VENV)/.python-$(VERSION)
 	@echo "Installing Facedex and what it needs into $(VENV) (about 250 MB to download, once) ..."
 	$(INSTALL) --editable .
 	@touch $@
 
-$(VENV)/.ready-to-test: pyproject.toml constraints.txt | $(VENV)/bin/python
+$(VENV)/.ready-to-test: pyproject.toml constraints.txt $(VENV)/.python-$(VERSION)
 	@echo "Installing Facedex, what it needs and its test tools into $(VENV) (about 300 MB to download, once) ..."
 	$(INSTALL) --editable '.[dev]'
 	@touch $@ $(VENV)/.ready-to-run

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -30,8 +31,8 @@ PEOPLE = {
 TARGET = "obama2.jpg"
 
 
-def run(*, json: bool) -> None:
-    """Brings the portraits, ingests all but one, and searches for that one.
+def run(*, json: bool) -> bool:
+    """Brings the portraits, ingests all but one, and searches for that one; says whether somebody was found.
 
     Raises:
         EngineError: the portraits can't be brought (code ``download``), or Elasticsearch can't be started.
@@ -53,7 +54,9 @@ def run(*, json: bool) -> None:
         print_json(answer.as_dict())
     else:
         show(*tables(answer))
-    say(f"Open {PAGE} to see the faces. Next: facedex ingest FOLDER, then facedex search PHOTO; facedex down stops Elasticsearch.")
+    me = os.path.relpath(sys.argv[0]) if Path(sys.argv[0]).name == "facedex" and shutil.which("facedex") is None else "facedex"
+    say(f"Open {PAGE} to see the faces. Next: {me} ingest FOLDER, then {me} search PHOTO; {me} down stops Elasticsearch.")
+    return answer.found
 
 
 def _ingest(client: Elasticsearch, people: Path) -> Recipe:

@@ -15,12 +15,13 @@ import es.commands
 import ingest.commands
 import query.commands
 from core.errors import FacedexError
-from core.terminal import FAILED, INTERRUPTED, print_json, say
+from core.terminal import DONE, FAILED, INCOMPLETE, INTERRUPTED, print_json, say
 
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
     help="Find one face among millions: photos go in, a photo comes back as a person.",
 )
 for room in (es.commands, ingest.commands, query.commands):
@@ -54,7 +55,7 @@ def demo(json: Annotated[bool, typer.Option("--json", help="Print JSON for progr
     """
     import demo as steps
 
-    steps.run(json=json)
+    raise typer.Exit(DONE if steps.run(json=json) else INCOMPLETE)
 
 
 def main() -> None:
@@ -65,7 +66,8 @@ def main() -> None:
         _fail(str(error), error.code)
     except SystemExit as ended:
         if ended.code == INTERRUPTED:
-            say("facedex: interrupted; what was stored stays, and the same command goes on from there.")
+            went_on = "; what was stored stays, and the same command goes on from there" if "ingest" in sys.argv[1:3] else ""
+            say(f"facedex: interrupted{went_on}.")
         elif ended.code == FAILED and "--json" in sys.argv:  # what was typed was not understood; stderr has the usage
             print_json({"error": {"code": "usage", "message": "The command line was not understood: see --help."}})
         raise

@@ -64,6 +64,10 @@ class Result:
 def main() -> None:
     """Measure what was asked for and print it."""
     arguments = _arguments()
+    if not (arguments.photos / "lfw_pairs.csv").is_file():
+        sys.exit(
+            f"There is no lfw_pairs.csv in {arguments.photos}: --photos names a folder with lfw/ and lfw_pairs.csv (columns a, b, same)."
+        )
     pairs = read_pairs(arguments.photos / "lfw_pairs.csv", arguments.sample, arguments.seed)
     console = Console(stderr=True)
     with tempfile.TemporaryDirectory(prefix="facedex-bench-") as home:

@@ -6,8 +6,9 @@ import hashlib
 import os
 import stat
 from io import BufferedReader
+from pathlib import Path
 
-from core.errors import PhotoError
+from core.errors import PhotoError, UsageError
 
 MAX_BYTES = 256 << 20  # a photo file larger than this is rejected unread
 
@@ -50,3 +51,15 @@ def _open(path: str | os.PathLike[str]) -> BufferedReader:
 
 def _unreadable(error: OSError) -> PhotoError:
     return PhotoError(f"The file can't be read ({(error.strerror or 'error').lower()}).", code="unreadable")
+
+
+def check_writable(path: Path, option: str) -> None:
+    """Refuses a file that can't be written, before hours of work that would end in it.
+
+    Raises:
+        UsageError: it is a folder, or its folder is not there or closed.
+    """
+    if path.is_dir():
+        raise UsageError(f"{option} {path} is a folder: name a file.")
+    if not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise UsageError(f"{option} {path} can't be written: its folder is not there or closed.")

@@ -64,5 +64,6 @@ def settings() -> Settings:
     except ValidationError as error:
         first = error.errors()[0]
         name = ".".join(str(part) for part in first["loc"]).upper()
+        remedy = "give a number and m or g, for example 2g" if name == "NODE_HEAP" else first["msg"]
         name = name if name.startswith(("FACEDEX_", "ELASTICSEARCH_")) else f"FACEDEX_{name}"
-        raise UsageError(f"The setting {name} can't be used: {first['msg']}.") from None
+        raise UsageError(f"The setting {name} can't be used: {remedy}.") from None

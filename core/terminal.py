@@ -21,6 +21,8 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs on s
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")]
 CollectionName = Annotated[str, typer.Option("--collection", "-c", help="The collection.", metavar="NAME")]
 
+_WIDE = 100_000  # columns
+
 DEFAULT_COLLECTION = "faces"
 
 
@@ -39,7 +41,11 @@ def show(*renderables: str | Table) -> None:
     """Prints text or tables for a person, on stdout."""
     writer = console(stderr=False)
     with writer.capture() as capture:
-        writer.print(*(plain(each) if isinstance(each, str) else each for each in renderables), sep="\n")
+        for each in renderables:
+            if isinstance(each, str):
+                writer.print(plain(each), soft_wrap=True)
+            else:
+                writer.print(each)
     with _reader():
         print(capture.get(), end="", flush=True)  # noqa: T201
 
@@ -60,10 +66,11 @@ def _reader() -> Iterator[None]:
 
 
 def console(*, stderr: bool) -> Console:
-    """A rich console that takes text as it is."""
+    """A rich console that takes text as it is, and breaks no line of a table that another program reads."""
     from rich.console import Console
 
-    return Console(stderr=stderr, markup=False, emoji=False, highlight=False)
+    piped = not stderr and not sys.stdout.isatty()
+    return Console(stderr=stderr, markup=False, emoji=False, highlight=False, width=_WIDE if piped else None)
 
 
 def table(*columns: str, right: tuple[str, ...] = ()) -> Table:

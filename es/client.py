@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 # 9.5.0 to 9.5.2 can let replicas diverge under indexing pressure (elastic/elasticsearch issue 158212).
 OLDEST_SOUND = (9, 5, 3)
 
+_PROXIES = {401, 403, 429, 502, 503, 504}  # what something in front of a cluster may say in its place
+
 # These errors preview the rejected value, which can be a face vector: only their type is repeated.
 _TALKATIVE = ("document_parsing_exception", "mapper_parsing_exception", "parsing_exception", "x_content_parse_exception")
 
@@ -90,34 +92,43 @@ def speaking() -> Iterator[None]:
         )
         raise EngineError(f"Elasticsearch can't be reached ({_brief(error)}): {remedy}", code="unreachable") from None
     except UnsupportedProductError:
-        raise EngineError("What answers at ELASTICSEARCH_URL is not Elasticsearch.", code="not_elasticsearch") from None
+        raise _not_elasticsearch() from None
     except ApiError as error:
         raise _meaning(error) from None
     except TransportError as error:
         raise EngineError(f"Elasticsearch can't be talked to ({_brief(error)}).") from None
 
 
+def _not_elasticsearch() -> EngineError:
+    return EngineError("What answers at ELASTICSEARCH_URL is not Elasticsearch.", code="not_elasticsearch")
+
+
 def _meaning(error: ApiError) -> EngineError | StorageError | CollectionError:
+    status = error.status_code
+    if status not in _PROXIES and error.meta.headers.get("x-elastic-product") != "Elasticsearch":
+        return _not_elasticsearch()
     kind, reason = _cause(error)
     if is_disk_full(kind, reason):
         return StorageError(
             "Elasticsearch takes no more writes because its disk is full: free space, then run this again; nothing is lost or done twice.",
             code="disk_full",
         )
-    status = error.status_code
-    if status == 401:  # noqa: PLR2004
-        return EngineError(
-            "Elasticsearch refuses the credentials: check ELASTICSEARCH_API_KEY or USERNAME and PASSWORD.", code="unauthorized"
-        )
-    if status == 403:  # noqa: PLR2004
-        return EngineError(f"Elasticsearch does not allow this to the given user ({reason}).", code="forbidden")
-    if status == 404:  # noqa: PLR2004
-        return CollectionError(
-            "The collection is not there (any more): `facedex collections list` names those that are.", code="no_collection"
-        )
-    if status == 429:  # noqa: PLR2004
-        return EngineError("Elasticsearch is overloaded and kept refusing: wait a little, then run this again.", code="overloaded")
+    if status in _MEANINGS:
+        kind_of_error, sentence, code = _MEANINGS[status]
+        return kind_of_error(sentence.format(reason=reason), code=code)
     return EngineError(f"Elasticsearch refused the request: {kind}{': ' + reason if reason else ''} (status {status}).")
+
+
+_MEANINGS: dict[int, tuple[type[EngineError | CollectionError], str, str]] = {
+    401: (EngineError, "Elasticsearch refuses the credentials: check ELASTICSEARCH_API_KEY or USERNAME and PASSWORD.", "unauthorized"),
+    403: (EngineError, "Elasticsearch does not allow this to the given user ({reason}).", "forbidden"),
+    404: (
+        CollectionError,
+        "The collection is not there (any more): `facedex collections list` names those that are.",
+        "no_collection",
+    ),
+    429: (EngineError, "Elasticsearch is overloaded and kept refusing: wait a little, then run this again.", "overloaded"),
+}
 
 
 def is_disk_full(kind: str, reason: str) -> bool:
@@ -129,7 +140,7 @@ def _cause(error: ApiError) -> tuple[str, str]:
     body = error.body if isinstance(error.body, dict) else {}
     cause = body.get("error")
     if not isinstance(cause, dict):
-        return str(cause or error.message), ""
+        return "error", ""
     roots = cause.get("root_cause") or [cause]
     kind, reason = str(roots[0].get("type", "error")), str(roots[0].get("reason", ""))
     return kind, "" if kind in _TALKATIVE else reason.partition("Preview")[0][:300]

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from es.collections import Collection
 
 app = typer.Typer()
-collections = typer.Typer(no_args_is_help=True, help="Sets of faces, each made with one pinned recipe.")
+collections = typer.Typer(
+    no_args_is_help=True, help="Sets of faces, each made with one pinned recipe.\n\nExample: facedex collections list"
+)
 app.add_typer(collections, name="collections")
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from core.errors import RecipeMismatch
-from faces.recipe import Recipe, resolve
+from faces.recipe import Recipe, resolve, spelled
 
 
 def agreed(name: str, pinned: Mapping[str, object], *, model: str | None = None, detector: str | None = None) -> Recipe:
@@ -22,8 +23,10 @@ def agreed(name: str, pinned: Mapping[str, object], *, model: str | None = None,
         ModelError: unknown model, or its weights are missing.
     """
     recipe = Recipe.from_dict(pinned)
-    asked = resolve(model or recipe.model, detector or recipe.detector)
-    difference = asked.difference(recipe)
+    names = spelled(model or recipe.model, detector or recipe.detector)
+    # The names first: nobody should have to bring weights only to be refused.
+    asked = replace(recipe, model=names[0], detector=names[1])
+    difference = asked.difference(recipe) or resolve(*names).difference(recipe)
     if difference is not None:
         raise RecipeMismatch(
             f"The collection {name!r} was made with another recipe ({difference}), so its faces can't be compared: "

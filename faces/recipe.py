@@ -93,10 +93,9 @@ def resolve(model: str = "Dlib", detector: str = "dlib") -> Recipe:
     """
     if is_default(model, detector):
         return DEFAULT
+    model, detector = spelled(model, detector)
     from faces import deepface_models
 
-    model = _known(model, deepface_models.names("facial_recognition"), "model")
-    detector = _known(detector, deepface_models.names("face_detector"), "detector")
     return Recipe(
         model=model,
         detector=detector,
@@ -107,6 +106,20 @@ def resolve(model: str = "Dlib", detector: str = "dlib") -> Recipe:
         search_threshold=deepface_models.threshold(model),
         weights_sha256=deepface_models.weights_sha256(model, detector),
     )
+
+
+def spelled(model: str, detector: str) -> tuple[str, str]:
+    """The names of a model and a detector as DeepFace spells them; loads neither.
+
+    Raises:
+        ModelError: no such model or detector ("unknown_model", "unknown_detector").
+    """
+    if is_default(model, detector):
+        return DEFAULT.model, DEFAULT.detector
+    from faces import deepface_models
+
+    model = _known(model, deepface_models.names("facial_recognition"), "model")
+    return model, _known(detector, deepface_models.names("face_detector"), "detector")
 
 
 def is_default(model: str, detector: str) -> bool:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from core.errors import CollectionError, UsageError
+from core.files import check_writable
 from core.settings import settings
 from core.terminal import DEFAULT_COLLECTION, DONE, INCOMPLETE, CollectionName, Json, print_json, say, show, table
 from es.commands import collections
@@ -24,19 +25,19 @@ if TYPE_CHECKING:
 
 app = typer.Typer()
 
-Model = Annotated[str | None, typer.Option(help="DeepFace's name of the recognition model.  [default: Dlib]", metavar="NAME")]
-Detector = Annotated[str | None, typer.Option(help="DeepFace's name of the face detector.  [default: dlib]", metavar="NAME")]
+Model = Annotated[str | None, typer.Option(help="DeepFace's name of the recognition model (default: Dlib).", metavar="NAME")]
+Detector = Annotated[str | None, typer.Option(help="DeepFace's name of the face detector (default: dlib).", metavar="NAME")]
 
 
 @app.command()
 def ingest(
-    source: Annotated[list[Path], typer.Argument(help="Folders, photos, or with --person csv lists of photos.", metavar="SOURCE...")],
+    source: Annotated[list[Path], typer.Argument(help="Folders, photos, or with --person csv lists of photos.", metavar="SOURCE")],
     collection: CollectionName = DEFAULT_COLLECTION,
     person: Annotated[
         PersonFrom | None,
         typer.Option(
-            help="Who a photo shows: the folder it is in, the column `person` of a CSV list (with the column `path`), or not known. "
-            " [default: csv for .csv files, else folder]",
+            help="Who a photo shows: the folder it is in, the column `person` of a CSV list (with the column `path`), or nobody "
+            "(default: csv for .csv files, else folder).",
             show_default=False,
         ),
     ] = None,
@@ -51,7 +52,7 @@ def ingest(
         typer.Option(help="Leave out faces with less: size (pixels), sharpness, brightness or frontal (0 to 1).", metavar="MEASURE=NUMBER"),
     ] = None,
     thumbnails: Annotated[bool, typer.Option("--thumbnails", help="Store a small picture of each face, for reports.")] = False,
-    workers: Annotated[int | None, typer.Option(min=1, max=512, help="Worker processes.  [default: one a core]")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, max=512, help="Worker processes (default: one a core).")] = None,
     rejects: Annotated[Path | None, typer.Option(help="Where to note the photos left out, as JSON lines.", metavar="FILE")] = None,
     json: Json = False,
 ) -> None:
@@ -67,7 +68,7 @@ def ingest(
       facedex ingest group.jpg --min-face 40 -c party
     """
     from faces.agreement import agreed
-    from faces.recipe import resolve
+    from faces.recipe import DEFAULT, resolve, spelled
     from ingest import sources
     from ingest.progress import shown
     from ingest.report import RejectsFile
@@ -78,9 +79,11 @@ def ingest(
     listed = all(path.suffix.lower() == ".csv" for path in source)
     person = person or (PersonFrom.csv if listed else PersonFrom.folder)
     sources.check(source, person)
-    wanted = resolve(model or "Dlib", detector or "dlib") if model or detector else None
+    names = spelled(model or DEFAULT.model, detector or DEFAULT.detector)
     detection = Detection(min_face, anti_spoofing, gate(min_quality or []))
     options = Options(detection, workers or cores(), settings().max_pixels, thumbnails=thumbnails)
+    if rejects:
+        check_writable(rejects, "--rejects")
     rejects = rejects or settings().data_dir / "rejects" / f"{collection}-{datetime.now():%Y%m%d-%H%M%S}-{os.getpid()}.jsonl"
 
     from es import client as connection
@@ -91,7 +94,7 @@ def ingest(
             say(f"facedex: {concern}")
         found = find(client, collection)
         if found is None:
-            recipe = wanted or resolve()
+            recipe = resolve(*names)
             _create(client, collection, recipe)
         else:
             recipe = agreed(collection, found.recipe, model=model, detector=detector)
@@ -140,6 +143,8 @@ def _show(report: Report, json: bool) -> None:
     shown.add_row("skipped, there already", f"{report.skipped:,}")
     for reason, count in report.rejected.most_common():
         shown.add_row(f"rejected: {reason}", f"{count:,}")
+    if report.again:
+        shown.add_row("of these, looked at again", f"{report.again:,}")
     if report.below_quality:
         shown.add_row("faces below --min-quality", f"{report.below_quality:,}")
     rate = report.photos / report.seconds
@@ -147,6 +152,9 @@ def _show(report: Report, json: bool) -> None:
         shown,
         f"{report.faces:,} faces of {report.photos:,} photos into {report.collection} in {report.seconds:.1f} s, {rate:,.0f} a second",
     )
+    if report.indexed > 1 and len(report.people) == 1 and None not in report.people:
+        name = next(iter(report.people))
+        show(f"All of them were taken for photos of {name!r}, the folder they are in: --person none leaves people unnamed.")
     if report.rejects_file:
         show(f"What was left out, and why: {report.rejects_file}")
 
@@ -159,7 +167,7 @@ def create_(
     index_type: Annotated[str | None, typer.Option(help="Vector index: flat, hnsw, or int8_, int4_, bbq_ and one of these.")] = None,
     shards: Annotated[int, typer.Option(min=1, max=1024, help="Primary shards.")] = 1,
     replicas: Annotated[
-        int | None, typer.Option(min=0, max=10, help="Copies of each shard.  [default: one where there is a second node]")
+        int | None, typer.Option(min=0, max=10, help="Copies of each shard (default: one where there is a second node).")
     ] = None,
     json: Json = False,
 ) -> None:

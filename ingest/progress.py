@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from core.errors import FacedexError
@@ -22,6 +23,14 @@ def _line(report: Report) -> str:
     return f"{report.faces:,} faces, {report.skipped:,} skipped, {report.rejected.total():,} rejected"
 
 
+def _pace(report: Report, total: float | None) -> str:
+    """Photos a second so far, and the time left at that rate. (Results come in bursts, so the last moments say little.)"""
+    rate = report.looked_at / max(time.monotonic() - report.begun, 1e-9)
+    if total is None or not rate:
+        return f"{rate:,.0f} a second"
+    return f"{rate:,.0f} a second, {timedelta(seconds=round((total - report.looked_at) / rate))} left"
+
+
 @contextmanager
 def shown(photos: Callable[[], Iterable[object]]) -> Iterator[Callable[[Report], None]]:
     """Shows progress on stderr; yields what is to be called after each photo.
@@ -35,18 +44,17 @@ def shown(photos: Callable[[], Iterable[object]]) -> Iterator[Callable[[Report],
 
 @contextmanager
 def _bar(photos: Callable[[], Iterable[object]]) -> Iterator[Callable[[Report], None]]:
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
-        TextColumn("{task.fields[rate]}"),
-        TimeRemainingColumn(compact=True),
+        TextColumn("{task.fields[pace]}"),
         TextColumn("{task.fields[line]}"),
     )
     with Progress(*columns, console=console(stderr=True)) as progress:
-        task = progress.add_task("Photos", total=None, rate="", line="")
+        task = progress.add_task("Photos", total=None, pace="", line="")
 
         def count() -> None:
             with suppress(FacedexError):  # the run itself will say it
@@ -55,8 +63,8 @@ def _bar(photos: Callable[[], Iterable[object]]) -> Iterator[Callable[[Report], 
         threading.Thread(target=count, name="count", daemon=True).start()
 
         def seen(report: Report) -> None:
-            rate = report.photos / max(time.monotonic() - report.begun, 1e-9)
-            progress.update(task, completed=report.photos, rate=f"{rate:,.0f}/s", line=_line(report))
+            pace = _pace(report, progress.tasks[task].total)
+            progress.update(task, completed=report.looked_at, pace=pace, line=_line(report))
 
         yield seen
 
@@ -69,7 +77,6 @@ def _lines() -> Iterator[Callable[[Report], None]]:
         nonlocal due
         if time.monotonic() >= due:
             due = time.monotonic() + _LINE_SECONDS
-            rate = report.photos / (time.monotonic() - report.begun)
-            say(f"{report.photos:,} photos, {rate:,.0f} a second: {_line(report)}")
+            say(f"{report.looked_at:,} photos, {_pace(report, None)}: {_line(report)}")
 
     yield seen

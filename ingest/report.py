@@ -28,8 +28,11 @@ class Report:
     skipped: int = 0  # photos whose faces were there already
     rejected: Counter[str] = field(default_factory=Counter)
     embedded: int = 0  # photos that the models looked at
+    again: int = 0  # of these, photos that were known, but looked at in another way or not stored completely
+    people: set[str | None] = field(default_factory=set)  # a few of the names given
     below_quality: int = 0  # faces left out of photos that have better ones
     stages: Counter[str] = field(default_factory=Counter)  # seconds of all workers, by stage
+    passed_by: int = 0  # photos about which all was known
     begun: float = field(default_factory=time.monotonic)
     seconds: float = 0.0
     rejects_file: str | None = None
@@ -38,6 +41,11 @@ class Report:
     def photos(self) -> int:
         """All photos so far."""
         return self.indexed + self.skipped + self.rejected.total()
+
+    @property
+    def looked_at(self) -> int:
+        """Photos so far, also those that are embedded but not stored yet."""
+        return max(self.photos, self.embedded + self.passed_by)
 
     def finish(self) -> Self:
         """Stops the clock."""
@@ -55,6 +63,7 @@ class Report:
             "skipped": self.skipped,
             "rejected": dict(self.rejected.most_common()),
             "embedded": self.embedded,
+            "again": self.again,
             "below_quality": self.below_quality,
             "seconds": round(self.seconds, 3),
             "photos_per_second": round(self.photos / self.seconds, 1) if self.seconds else 0.0,

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from ingest.sources import Source
 
 _LOOKUP = 512  # photos asked for at once
+_NAMES = 2  # as many as tell whether all photos got the same one
 _READERS = 4  # threads that hash files
 _WINDOW = 64  # photos on their way, for each worker: bounds memory, and keeps the others busy behind a slow photo
 
@@ -100,11 +101,16 @@ def ingest(
             if job.known is None or not job.known.is_settled(str(options.detection)):
                 yield job
             else:
+                report.passed_by += 1
                 note(Work(job.source, Outcome(job.sha256, reject=job.known.reject), job.known))
 
     def embedded() -> Iterator[Work]:
         for work in embed(unsettled(), recipe, options):
             report.embedded += 1
+            report.again += work.known is not None
+            if len(report.people) < _NAMES:
+                report.people.add(work.source.person)
+            seen(report)
             yield work
 
     for work in writer.write(embedded()):

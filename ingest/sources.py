@@ -99,7 +99,10 @@ def _columns(path: Path) -> None:
         with suppress(OSError, UnicodeDecodeError, csv.Error), path.open(newline="", encoding="utf-8-sig") as file:
             columns = csv.DictReader(file).fieldnames or ()
     if not {"path", "person"} <= set(columns):
-        raise UsageError(f"{str(path)!r} is no list of photos: with --person csv, give CSV files with the columns path and person.")
+        raise UsageError(
+            f"{str(path)!r} is no list of photos: with --person csv, give CSV files with the columns path and person"
+            + (f" (its columns are: {', '.join(columns)})." if columns else ".")
+        )
 
 
 def _listed(path: Path) -> Iterator[Source]:

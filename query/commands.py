@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from core.errors import PhotoError, UsageError
-from core.files import MAX_BYTES, read
+from core.files import MAX_BYTES, check_writable, read
 from core.settings import settings
 from core.terminal import DEFAULT_COLLECTION, DONE, INCOMPLETE, CollectionName, Json, print_json, say, show
 from query.search import DEFAULT_PEOPLE, Searcher
@@ -29,7 +29,7 @@ STDIN = "-"
 
 @app.command()
 def search(
-    photo: Annotated[list[str], typer.Argument(help="Photos of who is looked for, or - for one on stdin.", metavar="PHOTO...")],
+    photo: Annotated[list[str], typer.Argument(help="Photos of who is looked for, or - for one on stdin.", metavar="PHOTO")],
     collection: CollectionName = DEFAULT_COLLECTION,
     people: Annotated[int, typer.Option("--top", min=1, max=1000, help="How many people to name for each face.")] = DEFAULT_PEOPLE,
     min_face: MinFace = 80,
@@ -40,7 +40,7 @@ def search(
 ) -> None:
     """Say who is on a photo: for every face in it the people it could be, best first, each by their best photo.
 
-    `verified` says whether the distance is below the model's threshold for the same person. Exit code 1: nothing was found.
+    "the same?" (`verified` in JSON) says whether the distance is within the threshold. Exit code 1: nothing was found.
 
     Examples:
 
@@ -54,6 +54,8 @@ def search(
     from faces.pipeline import Pipeline
 
     _check(photo)
+    if html:
+        check_writable(html, "--html")
     with connection.connect(settings(), say) as client:
         recipe = agreed(collection, get(client, collection).recipe, model=model, detector=detector)
         searcher = Searcher(client, collection, recipe, Pipeline(recipe, min_face=min_face), people=people)
@@ -73,10 +75,14 @@ def search(
     raise typer.Exit(INCOMPLETE if missed else DONE)
 
 
-def _check(photos: list[str]) -> None:
+def _check(photos: list[str], *, need_all: bool = False) -> None:
+    """Refuses what can't be meant: nothing but names that are not there, or, where all are needed, one of them."""
     for photo in photos:
-        if photo != STDIN and not os.path.isfile(photo):  # noqa: PTH113 - unlike Path.is_file, false for a name that is too long
-            raise UsageError(f"There is no photo {photo!r}.", code="no_such_photo")
+        if os.path.isdir(photo):  # noqa: PTH112 - unlike Path.is_dir, false for a name that is too long
+            raise UsageError(f"{photo!r} is a folder: give photos.", code="no_such_photo")
+    missing = [photo for photo in photos if photo != STDIN and not os.path.exists(photo)]  # noqa: PTH110
+    if missing and (need_all or len(missing) == len(photos)):
+        raise UsageError(f"There is no photo {missing[0]!r}.", code="no_such_photo")
     if photos.count(STDIN) > 1:
         raise UsageError("Only one photo can come on stdin.")
 
@@ -131,7 +137,7 @@ def verify(
     from faces.recipe import resolve
     from query.verify import verify as judge
 
-    _check([str(photo), str(other)])
+    _check([str(photo), str(other)], need_all=True)
     recipe = resolve(model, detector)
     pipeline = Pipeline(recipe, min_face=min_face)
     found = []

@@ -30,6 +30,8 @@ def tables(answer: Answer) -> Iterator[str | Table]:
             same = "yes" if match.verified else "no"
             shown.add_row(plain(match.person or "(not named)"), same, f"{match.distance:.4f}", plain(_short(match.image)))
         yield shown
+    if answer.threshold is not None and answer.found:
+        yield f"The same person up to a distance of {answer.threshold:g}."
 
 
 def _short(image: str) -> str:

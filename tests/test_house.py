@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -68,6 +69,19 @@ def test_one_version_of_elasticsearch_everywhere() -> None:
 def test_the_licence_is_the_one_promised() -> None:
     assert "Apache License" in (ROOT / "LICENSE").read_text()
     assert tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["license"] == "Apache-2.0"
+
+
+def test_nothing_is_reported_to_anybody(portraits: dict[str, Path], tmp_path: Path) -> None:
+    # onnxruntime would keep an id of the machine and a queue of its use in the home folder.
+    environment = {
+        **os.environ,
+        "HOME": str(tmp_path),
+        "XDG_CACHE_HOME": str(tmp_path / "cache"),
+        "FACEDEX_CACHE_DIR": str(tmp_path / "own"),
+    }
+    command = [sys.executable, "-m", "facedex", "verify", str(portraits["obama.jpg"]), str(portraits["obama2.jpg"])]
+    subprocess.run(command, env=environment, check=True, capture_output=True, timeout=120)
+    assert [path.name for path in tmp_path.iterdir()] == ["own"]
 
 
 @pytest.mark.parametrize(

@@ -61,6 +61,21 @@ def test_a_photo_without_a_face_is_answered_and_the_rest_too(name: str, people: 
     assert good["faces"][0]["matches"][0]["distance"] == pytest.approx(0, abs=1e-5)
 
 
+def test_a_missing_photo_among_others_is_one_answer(name: str, people: Path, type_: Type) -> None:
+    type_("collections", "create", name)
+    type_("ingest", people, "-c", name, "--workers", 1)
+    found = type_("search", "gone.jpg", next(people.rglob("*.jpg")), "-c", name, "--json")
+    assert found.code == 1
+    assert [line["error"] and line["error"]["code"] for line in found.lines] == ["unreadable", None]
+
+
+def test_one_name_for_all_is_pointed_out(name: str, people: Path, type_: Type) -> None:
+    flat = people / "Barack Obama"
+    assert "'Barack Obama'" in type_("ingest", flat, "-c", name, "--workers", 1).out
+    again = type_("ingest", flat, "-c", name, "--workers", 1, "--min-face", 60, "--json").json
+    assert (again["again"], again["embedded"]) == (2, 2)
+
+
 def test_rejects_are_reported_and_noted(name: str, people: Path, tmp_path: Path, type_: Type) -> None:
     (people / "notes.txt").write_text("no photo")
     done = type_("ingest", people, "-c", name, "--workers", 1, "--json", "--rejects", tmp_path / "left-out.jsonl")

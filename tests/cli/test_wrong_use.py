@@ -7,7 +7,10 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
+from functools import partial
+from http.server import HTTPServer, SimpleHTTPRequestHandler
 from pathlib import Path
 
 import pytest
@@ -39,6 +42,27 @@ def test_an_empty_folder(tmp_path: Path, type_: Type) -> None:
     refused(type_("ingest", tmp_path), "no photos", str(tmp_path))
 
 
+def test_a_folder_is_no_photo(tmp_path: Path, type_: Type) -> None:
+    refused(type_("search", tmp_path), str(tmp_path), "is a folder")
+
+
+def test_files_to_write_are_checked_before_the_work(photo: Path, tmp_path: Path, type_: Type) -> None:
+    env = {"ELASTICSEARCH_URL": "http://127.0.0.1:1"}
+    refused(type_("ingest", photo, "--rejects", tmp_path, env=env), "--rejects", "is a folder")
+    refused(type_("search", photo, "--html", tmp_path / "no" / "page.html", env=env), "--html", "not there")
+
+
+def test_what_is_not_elasticsearch(tmp_path: Path, photo: Path, type_: Type) -> None:
+    class Files(SimpleHTTPRequestHandler):
+        def log_message(self, *_: object) -> None: ...
+
+    with HTTPServer(("127.0.0.1", 0), partial(Files, directory=str(tmp_path))) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        for words in (["status"], ["collections", "list"], ["search", photo], ["ingest", photo]):
+            refused(type_(*words, env={"ELASTICSEARCH_URL": f"http://127.0.0.1:{server.server_port}"}), "is not Elasticsearch")
+        server.shutdown()
+
+
 def test_no_such_photo(type_: Type) -> None:
     refused(type_("search", "nobody.jpg"), "nobody.jpg")
     refused(type_("verify", "nobody.jpg", "nobody.jpg"), "nobody.jpg")
@@ -54,6 +78,15 @@ def test_an_unknown_model_or_detector(photo: Path, type_: Type) -> None:
     refused(type_("ingest", photo, "--model", "Facenet9000"), "Facenet9000", "Facenet512", "Dlib")
     refused(type_("ingest", photo, "--detector", "eyes"), "eyes", "retinaface")
     refused(type_("verify", photo, photo, "--model", "Facenet9000"), "Facenet9000")
+
+
+def test_another_model_than_the_collections_is_refused_before_its_weights_are_asked_for(
+    client: Elasticsearch, name: str, photo: Path, tmp_path: Path, type_: Type
+) -> None:
+    type_("collections", "create", name)
+    for words in (["search", photo], ["ingest", photo]):
+        result = type_(*words, "-c", name, "--model", "Facenet512", env={"DEEPFACE_HOME": str(tmp_path)})
+        refused(result, "another recipe", "Facenet512 instead of Dlib")
 
 
 def test_a_model_without_its_weights(photo: Path, tmp_path: Path, type_: Type) -> None:
