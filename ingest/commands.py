@@ -73,7 +73,7 @@ def ingest(
     person = person or (PersonFrom.csv if listed else PersonFrom.folder)
     sources.check(source, person)
     wanted = resolve(model or "Dlib", detector or "dlib") if model or detector else None
-    options = Options(Detection(min_face, anti_spoofing), workers or cores(), settings().max_pixels)
+    options = Options(Detection(min_face, anti_spoofing), workers or cores(), settings().max_pixels, remember=settings().data_dir / "seen")
     rejects = rejects or settings().data_dir / "rejects" / f"{collection}-{datetime.now():%Y%m%d-%H%M%S}-{os.getpid()}.jsonl"
 
     from es import client as connection

@@ -26,6 +26,9 @@ class Report:
     indexed: int = 0  # photos whose faces were stored
     faces: int = 0
     skipped: int = 0  # photos whose faces were there already
+    moved: int = 0  # photos among the skipped whose path was updated
+    replaced: int = 0  # photos whose file has another content now
+    pruned: Counter[str] = field(default_factory=Counter)  # faces and rejects whose photos are gone
     rejected: Counter[str] = field(default_factory=Counter)
     embedded: int = 0  # photos that the models looked at
     stages: Counter[str] = field(default_factory=Counter)  # seconds of all workers, by stage
@@ -52,6 +55,9 @@ class Report:
             "indexed": self.indexed,
             "faces": self.faces,
             "skipped": self.skipped,
+            "moved": self.moved,
+            "replaced": self.replaced,
+            "pruned": dict(self.pruned),
             "rejected": dict(self.rejected.most_common()),
             "embedded": self.embedded,
             "seconds": round(self.seconds, 3),
