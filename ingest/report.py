@@ -30,6 +30,7 @@ class Report:
     replaced: int = 0  # photos whose file has another content now
     pruned: Counter[str] = field(default_factory=Counter)  # faces and rejects whose photos are gone
     rejected: Counter[str] = field(default_factory=Counter)
+    closed: int = 0  # folders among the rejects: what they hold is not known
     embedded: int = 0  # photos that the models looked at
     stages: Counter[str] = field(default_factory=Counter)  # seconds of all workers, by stage
     begun: float = field(default_factory=time.monotonic)

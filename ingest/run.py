@@ -86,6 +86,7 @@ def ingest(
         reject = work.outcome.reject
         if reject is not None:
             report.rejected[reject.reason] += 1
+            report.closed += reject.reason == "unreadable" and os.path.isdir(work.source.path)  # noqa: PTH112 - never an error
             rejects.add(work.source.path, reject)
         elif work.created:
             report.indexed += 1
