@@ -20,10 +20,9 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import NamedTuple, Self
 
 from core.files import sha256_of
 
@@ -38,8 +37,7 @@ CREATE TABLE IF NOT EXISTS owner (id TEXT NOT NULL);
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Look:
+class Look(NamedTuple):
     """What a file contains. ``stamp`` is ``None`` where it must not be remembered."""
 
     sha256: str | None

@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from es.client import speaking
 from es.documents import alias, rejects_alias
@@ -33,10 +33,10 @@ if TYPE_CHECKING:
 # Photos asked for at once: many where all of them are remembered, few where each has to be read before the first one is looked at.
 _SMALLEST, _LARGEST = 256, 2048
 _AHEAD = 2  # batches
+_STOOD = 100_000  # photos with copies: so many are not looked for again with each copy
 
 
-@dataclass(frozen=True, slots=True)
-class Job:
+class Job(NamedTuple):
     """A photo to look at, unless it is ``settled``: ``sha256`` is ``None`` where it couldn't be read, ``known`` where there is nothing."""
 
     source: Source
@@ -87,6 +87,7 @@ class Resume:
         self._again = again
         self._size = _SMALLEST
         self._pending: dict[str, Look] = {}  # photos on their way, to be remembered once they are stored
+        self._stood: dict[str, str] = {}  # stored paths, and the content that they still held when this run looked
         self._doomed: set[bytes] = set()  # contents whose documents go in this run, because their path has another content now
         self.moved = 0  # photos
         self.replaced = 0  # photos whose old content was stored
@@ -108,7 +109,7 @@ class Resume:
 
     def done(self, source: Source, sha256: str | None) -> None:
         """Notes that a photo is stored (or its reject is), with the content that was looked at."""
-        look = self._pending.pop(str(source.path), None)
+        look = self._pending.pop(str(source.path), None) if self._pending else None
         if look is not None and look.sha256 == sha256:
             self._files.remember(str(source.path), look)
 
@@ -181,20 +182,24 @@ class Resume:
         """Those of these contents that one of their stored paths still holds."""
         here = dict(zip(batch.paths, (look.sha256 for look in batch.looks), strict=True))
         standing: set[str] = set()
-        unseen: dict[str, list[str]] = {}  # file: contents that it may hold
+        unseen: dict[str, list[tuple[str, str]]] = {}  # file: the stored paths that can mean it, and the contents that it may hold
         for sha256 in hashes:
             for stored in batch.seen.contents[sha256].paths:
                 if stored in here:
-                    if here[stored] in (sha256, None):
-                        standing.add(sha256)
-                elif not presence.files(stored):
+                    standing |= {sha256} if here[stored] in (sha256, None) else set()
+                elif self._stood.get(stored) == sha256 or not presence.files(stored):
                     standing.add(sha256)
-                elif not presence.is_gone(stored):
+                else:
                     for file in presence.files(stored):
-                        unseen.setdefault(file, []).append(sha256)
-        for (file, wanted), look in zip(unseen.items(), self._files.look(list(unseen)), strict=True):
-            # What is there but can't be read may hold it.
-            standing.update(sha256 for sha256 in wanted if look.sha256 == sha256 or (look.sha256 is None and not presence.is_gone(file)))
+                        unseen.setdefault(file, []).append((stored, sha256))
+        for wanted, look in zip(unseen.values(), self._files.look(list(unseen)), strict=True):
+            for stored, sha256 in wanted:
+                # What is there but can't be read may hold it.
+                if look.sha256 == sha256 or (look.sha256 is None and not presence.is_gone(stored)):
+                    standing.add(sha256)
+                    self._stood[stored] = sha256
+        if len(self._stood) > _STOOD:
+            self._stood.clear()
         return standing
 
     def _stale(self, batch: _Batch) -> dict[str, list[tuple[str, str]]]:

@@ -96,15 +96,18 @@ def ingest(
         if work.outcome.seconds:
             report.stages.update(work.outcome.seconds)
         resume.done(work.source, work.outcome.sha256)
-        report.moved, report.replaced = resume.moved, resume.replaced
         seen(report)
 
     def unsettled() -> Iterator[Job]:
         for job in resume.jobs(sources):
-            if job.settled:
-                note(Work(job.source, Outcome(job.sha256, reject=job.known.reject if job.known else None), job.known))
-            else:
+            if not job.settled:
                 yield job
+            elif job.known is not None and job.known.reject is not None:
+                note(Work(job.source, Outcome(job.sha256, reject=job.known.reject), job.known))
+            else:  # as note() would, for the millions that did not change
+                report.skipped += 1
+                resume.done(job.source, job.sha256)
+                seen(report)
 
     def embedded() -> Iterator[Work]:
         for work in embed(unsettled(), recipe, options):
@@ -115,6 +118,7 @@ def ingest(
         resume = Resume(client, name, str(options.detection), files, again=options.again)
         for work in writer.write(embedded()):
             note(work)
+    report.moved, report.replaced = resume.moved, resume.replaced
     _refresh(client, name)
     report.rejects_file = rejects.written
     return report.finish()
