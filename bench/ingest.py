@@ -111,7 +111,7 @@ def per_cpu_second(photos: list[str], rounds: int) -> dict[str, object]:
 
 
 def _jobs(photos: list[str]) -> Iterator[object]:
-    from ingest.run import Job
+    from ingest.resume import Job
     from ingest.sources import Source
 
     for photo in photos:

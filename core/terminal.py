@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from core.errors import UsageError
+
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
@@ -48,6 +50,26 @@ def show(*renderables: str | Table) -> None:
                 writer.print(each)
     with _reader():
         print(capture.get(), end="", flush=True)  # noqa: T201
+
+
+def ask(question: str) -> None:
+    """Asks before something is destroyed; anything but yes ends the command.
+
+    Raises:
+        UsageError: there is nobody to ask.
+    """
+    check_asking(question)
+    typer.confirm(question, abort=True, err=True)
+
+
+def check_asking(question: str) -> None:
+    """Refuses what will have to be asked about where there is nobody to ask.
+
+    Raises:
+        UsageError: stdin is no terminal.
+    """
+    if not sys.stdin.isatty():
+        raise UsageError(f"{question} There is no terminal to ask on: add --yes.")
 
 
 def plain(text: str) -> str:

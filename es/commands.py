@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from core.errors import FacedexError, UsageError
+from core.errors import FacedexError
 from core.settings import settings
-from core.terminal import Json, Yes, print_json, say, show, table
+from core.terminal import Json, Yes, ask, print_json, say, show, table
 
 if TYPE_CHECKING:
     from elasticsearch import Elasticsearch
@@ -220,15 +219,9 @@ def delete_(name: Annotated[str, typer.Argument(help="The collection.")], yes: Y
         found = get(client, name)
         faces = count(client, found)["faces"]
         if not yes:
-            _ask(f"Delete the collection {name} with its {faces:,} faces?")
+            ask(f"Delete the collection {name} with its {faces:,} faces?")
         delete(client, found)
     if json:
         print_json({"deleted": name, "faces": faces})
     else:
         show(f"Deleted {name} with its {faces:,} faces.")
-
-
-def _ask(question: str) -> None:
-    if not sys.stdin.isatty():
-        raise UsageError(f"{question} There is no terminal to ask on: add --yes.")
-    typer.confirm(question, abort=True, err=True)

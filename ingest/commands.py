@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from datetime import datetime
 from math import isfinite
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from core.errors import CollectionError, UsageError
 from core.files import check_writable
 from core.settings import settings
-from core.terminal import DEFAULT_COLLECTION, DONE, INCOMPLETE, CollectionName, Json, print_json, say, show, table
+from core.terminal import DEFAULT_COLLECTION, DONE, INCOMPLETE, CollectionName, Json, Yes, ask, check_asking, print_json, say, show, table
 from es.commands import collections
+from ingest.rejects_commands import rejects as rejects_app
 from ingest.sources import PersonFrom
 
 if TYPE_CHECKING:
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from ingest.report import Report
 
 app = typer.Typer()
+app.add_typer(rejects_app, name="rejects")
 
 Model = Annotated[str | None, typer.Option(help="DeepFace's name of the recognition model (default: Dlib).", metavar="NAME")]
 Detector = Annotated[str | None, typer.Option(help="DeepFace's name of the face detector (default: dlib).", metavar="NAME")]
@@ -54,18 +57,24 @@ def ingest(
     thumbnails: Annotated[bool, typer.Option("--thumbnails", help="Store a small picture of each face, for reports.")] = False,
     workers: Annotated[int | None, typer.Option(min=1, max=512, help="Worker processes (default: one a core).")] = None,
     rejects: Annotated[Path | None, typer.Option(help="Where to note the photos left out, as JSON lines.", metavar="FILE")] = None,
+    prune: Annotated[bool, typer.Option("--prune", help="Afterwards, delete the faces of photos below SOURCE that are gone.")] = False,
+    rehash: Annotated[bool, typer.Option("--rehash", help="Read every photo, also where its size and times did not change.")] = False,
+    yes: Yes = False,
     json: Json = False,
 ) -> None:
     """Put the faces of photos into a collection, which is made if it isn't there.
 
     Photos that the collection holds already are skipped, by their content. A run that was cut off goes on where it stopped. What can't be
-    used is counted by reason and noted in a file. Hidden files and folders are left out.
+    used is counted by reason and noted in a file. Hidden files and folders are left out. Photos that moved get their new path and person;
+    those whose file has another content now get new faces.
 
     Examples:
 
       facedex ingest ~/photos
 
       facedex ingest group.jpg --min-face 40 -c party
+
+      facedex ingest ~/photos --prune --yes
     """
     from faces.agreement import agreed
     from faces.recipe import DEFAULT, resolve, spelled
@@ -79,11 +88,19 @@ def ingest(
     listed = all(path.suffix.lower() == ".csv" for path in source)
     person = person or (PersonFrom.csv if listed else PersonFrom.folder)
     sources.check(source, person)
+    if prune:
+        _check_prune(person, yes)
     names = spelled(model or DEFAULT.model, detector or DEFAULT.detector)
-    detection = Detection(min_face, anti_spoofing, gate(min_quality or []))
-    options = Options(detection, workers or cores(), settings().max_pixels, thumbnails=thumbnails)
     if rejects:
         check_writable(rejects, "--rejects")
+    options = Options(
+        Detection(min_face, anti_spoofing, gate(min_quality or [])),
+        workers or cores(),
+        settings().max_pixels,
+        thumbnails=thumbnails,
+        remember=settings().data_dir / "seen",
+        rehash=rehash,
+    )
     rejects = rejects or settings().data_dir / "rejects" / f"{collection}-{datetime.now():%Y%m%d-%H%M%S}-{os.getpid()}.jsonl"
 
     from es import client as connection
@@ -100,7 +117,9 @@ def ingest(
             recipe = agreed(collection, found.recipe, model=model, detector=detector)
         with RejectsFile(rejects) as file, shown(lambda: sources.photos(source, person)) as seen:
             report = run(client, collection, recipe, sources.photos(source, person), file, options, seen)
-    _show(report, json)
+        if prune:
+            _prune(client, source, report, yes)
+    show_report(report, json)
     raise typer.Exit(INCOMPLETE if report.rejected else DONE)
 
 
@@ -134,20 +153,46 @@ def _create(client: Elasticsearch, name: str, recipe: Recipe) -> None:
             raise
 
 
-def _show(report: Report, json: bool) -> None:
+def _check_prune(person: PersonFrom, yes: bool) -> None:
+    if person is PersonFrom.csv:
+        raise UsageError("A list does not say which photos it held before: --prune needs folders or photos.")
+    if not yes:
+        check_asking("Delete the faces of photos that are gone?")
+
+
+def _prune(client: Elasticsearch, sources: list[Path], report: Report, yes: bool) -> None:
+    from ingest import prune
+
+    if report.closed:
+        say(f"facedex: nothing was pruned, because {report.closed:,} folders can't be read: what they hold is not known.")
+        return
+    if not yes:
+        gone = prune.gone(client, report.collection, sources)
+        if not gone.total():
+            return
+        ask(f"Delete {gone['faces']:,} faces and {gone['rejects']:,} rejects whose photos are gone?")
+    report.pruned = prune.prune(client, report.collection, sources)
+
+
+def show_report(report: Report, json: bool, more: Mapping[str, Any] | None = None) -> None:
+    """Prints what a run did; ``more`` is for JSON alone."""
     if json:
-        print_json(report.as_dict())
+        print_json(report.as_dict() | dict(more or {}))
         return
     shown = table("photos", "number", right=("number",))
     shown.add_row("with faces, stored", f"{report.indexed:,}")
     shown.add_row("skipped, there already", f"{report.skipped:,}")
+    if report.moved:
+        shown.add_row("  of these, moved", f"{report.moved:,}")
+    if report.replaced:
+        shown.add_row("replaced, as the file changed", f"{report.replaced:,}")
     for reason, count in report.rejected.most_common():
         shown.add_row(f"rejected: {reason}", f"{count:,}")
     if report.again:
         shown.add_row("of these, looked at again", f"{report.again:,}")
     if report.below_quality:
         shown.add_row("faces below --min-quality", f"{report.below_quality:,}")
-    rate = report.photos / report.seconds
+    rate = report.photos / max(report.seconds, 1e-9)
     show(
         shown,
         f"{report.faces:,} faces of {report.photos:,} photos into {report.collection} in {report.seconds:.1f} s, {rate:,.0f} a second",
@@ -155,6 +200,8 @@ def _show(report: Report, json: bool) -> None:
     if report.indexed > 1 and len(report.people) == 1 and None not in report.people:
         name = next(iter(report.people))
         show(f"All of them were taken for photos of {name!r}, the folder they are in: --person none leaves people unnamed.")
+    if report.pruned.total():
+        show(f"Pruned, as their photos are gone: {report.pruned['faces']:,} faces, {report.pruned['rejects']:,} rejects.")
     if report.rejects_file:
         show(f"What was left out, and why: {report.rejects_file}")
 

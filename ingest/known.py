@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from elasticsearch import Elasticsearch
 
 _WINDOW = 10_000  # the most hits that Elasticsearch answers at once
-_PASSING = {"timeout", "worker_died", "failed"}  # rejects that another run may do better on
+PASSING = {"timeout", "worker_died", "failed"}  # rejects that another run may do better on
 
 
 @dataclass(slots=True)
@@ -23,6 +23,7 @@ class Known:
 
     faces: dict[str, tuple[str, int]] = field(default_factory=dict)  # id: how it was looked for, how many faces that look found
     rejects: dict[str, tuple[str, Reject]] = field(default_factory=dict)  # id: how it was looked for, why it was left out
+    stale: list[tuple[str, str]] = field(default_factory=list)  # index and id of what its path held before it changed
 
     @property
     def reject(self) -> Reject | None:
@@ -34,7 +35,7 @@ class Known:
         if {how for how, _ in (*self.faces.values(), *self.rejects.values())} != {detection}:
             return False
         if self.reject is not None:
-            return not self.faces and self.reject.reason not in _PASSING
+            return not self.faces and self.reject.reason not in PASSING
         return {count for _, count in self.faces.values()} == {len(self.faces)}
 
 

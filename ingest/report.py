@@ -26,7 +26,11 @@ class Report:
     indexed: int = 0  # photos whose faces were stored
     faces: int = 0
     skipped: int = 0  # photos whose faces were there already
+    moved: int = 0  # photos among the skipped whose path was updated
+    replaced: int = 0  # photos whose file has another content now
+    pruned: Counter[str] = field(default_factory=Counter)  # faces and rejects whose photos are gone
     rejected: Counter[str] = field(default_factory=Counter)
+    closed: int = 0  # folders among the rejects: what they hold is not known
     embedded: int = 0  # photos that the models looked at
     again: int = 0  # of these, photos that were known, but looked at in another way or not stored completely
     people: set[str | None] = field(default_factory=set)  # a few of the names given
@@ -61,6 +65,9 @@ class Report:
             "indexed": self.indexed,
             "faces": self.faces,
             "skipped": self.skipped,
+            "moved": self.moved,
+            "replaced": self.replaced,
+            "pruned": dict(self.pruned),
             "rejected": dict(self.rejected.most_common()),
             "embedded": self.embedded,
             "again": self.again,

@@ -8,16 +8,16 @@ import os
 import uuid
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import TimeoutError as PhotoTimeout
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from core.files import sha256_of
 from es.client import speaking
 from es.documents import alias, rejects_alias
-from ingest.known import Known, lookup
+from ingest.fingerprints import Fingerprints
 from ingest.report import RejectsFile, Report
+from ingest.resume import Job, Resume
 from ingest.worker import Detection, Outcome, Reject, represent, start
 from ingest.writer import Work, Writer
 
@@ -30,9 +30,7 @@ if TYPE_CHECKING:
     from faces.recipe import Recipe
     from ingest.sources import Source
 
-_LOOKUP = 512  # photos asked for at once
 _NAMES = 2  # as many as tell whether all photos got the same one
-_READERS = 4  # threads that hash files
 _WINDOW = 64  # photos on their way, for each worker: bounds memory, and keeps the others busy behind a slow photo
 
 
@@ -50,6 +48,9 @@ class Options:
     max_pixels: int = 100_000_000
     seconds_per_photo: float = 120.0
     thumbnails: bool = False
+    remember: Path | None = None  # the folder of the files that hold what photo files contained; without it, each is read
+    rehash: bool = False  # reads each photo file, whatever is remembered
+    again: bool = False  # looks again at what was left out
 
 
 def ingest(
@@ -79,6 +80,7 @@ def ingest(
     from faces.pipeline import prepare
 
     prepare(recipe, anti_spoofing=options.detection.anti_spoofing)
+    _refresh(client, name)  # what a run that was cut off wrote last must be seen
     report = Report(run=f"{uuid.uuid4()}", collection=name)
     writer = Writer(client, name, model=recipe.model, run=report.run, detection=str(options.detection))
 
@@ -86,6 +88,7 @@ def ingest(
         reject = work.outcome.reject
         if reject is not None:
             report.rejected[reject.reason] += 1
+            report.closed += reject.reason == "unreadable" and os.path.isdir(work.source.path)  # noqa: PTH112 - never an error
             rejects.add(work.source.path, reject)
         elif work.created:
             report.indexed += 1
@@ -93,16 +96,23 @@ def ingest(
         else:
             report.skipped += 1
         report.below_quality += work.outcome.below_quality
-        report.stages.update(work.outcome.seconds)
+        if work.outcome.seconds:
+            report.stages.update(work.outcome.seconds)
+        resume.done(work.source, work.outcome.sha256)
         seen(report)
 
     def unsettled() -> Iterator[Job]:
-        for job in jobs(client, name, sources):
-            if job.known is None or not job.known.is_settled(str(options.detection)):
+        for job in resume.jobs(sources):
+            if not job.settled:
                 yield job
-            else:
-                report.passed_by += 1
+                continue
+            report.passed_by += 1
+            if job.known is not None and job.known.reject is not None:
                 note(Work(job.source, Outcome(job.sha256, reject=job.known.reject), job.known))
+            else:  # as note() would, for the millions that did not change
+                report.skipped += 1
+                resume.done(job.source, job.sha256)
+                seen(report)
 
     def embedded() -> Iterator[Work]:
         for work in embed(unsettled(), recipe, options):
@@ -113,32 +123,27 @@ def ingest(
             seen(report)
             yield work
 
-    for work in writer.write(embedded()):
-        note(work)
-    with speaking():
-        client.indices.refresh(index=[alias(name), rejects_alias(name)])
+    with _files(client, name, options) as files:
+        resume = Resume(client, name, str(options.detection), files, again=options.again)
+        for work in writer.write(embedded()):
+            note(work)
+    report.moved, report.replaced = resume.moved, resume.replaced
+    _refresh(client, name)
     report.rejects_file = rejects.written
     return report.finish()
 
 
-@dataclass(frozen=True, slots=True)
-class Job:
-    """A photo to look at: ``sha256`` is ``None`` where it couldn't be read, ``known`` where the collection never saw its content."""
-
-    source: Source
-    sha256: str | None
-    known: Known | None
+def _refresh(client: Elasticsearch, name: str) -> None:
+    with speaking():
+        client.indices.refresh(index=[alias(name), rejects_alias(name)])
 
 
-def jobs(client: Elasticsearch, name: str, sources: Iterable[Source]) -> Iterator[Job]:
-    """Each source, with what the collection knows of a photo with the same bytes."""
-    sources = iter(sources)
-    with ThreadPoolExecutor(_READERS, thread_name_prefix="hash") as readers:
-        while batch := list(itertools.islice(sources, _LOOKUP)):
-            hashes = list(readers.map(sha256_of, [str(source.path) for source in batch]))
-            known = lookup(client, name, [digest for digest in hashes if digest is not None])
-            for source, digest in zip(batch, hashes, strict=True):
-                yield Job(source, digest, known.get(digest or ""))
+def _files(client: Elasticsearch, name: str, options: Options) -> Fingerprints:
+    with speaking():
+        settings = client.indices.get_settings(index=alias(name), filter_path="*.settings.index.uuid")
+    owner = next(iter(settings.values()))["settings"]["index"]["uuid"]
+    file = options.remember / f"{name}.sqlite" if options.remember else None
+    return Fingerprints(file, owner, trust=not options.rehash)
 
 
 def embed(photos: Iterable[Job], recipe: Recipe, options: Options) -> Iterator[Work]:

@@ -108,6 +108,8 @@ class Writer:
         now = datetime.now(UTC).isoformat(timespec="milliseconds")
         seen: set[str] = set()
         for work in chunk:
+            for index, id_ in work.known.stale if work.known else ():
+                yield {"delete": {"_index": index, "_id": id_}}, None
             sha256 = work.outcome.sha256
             if sha256 is not None and work.outcome.reject is None:
                 # Copies of what this run stored: in this chunk, or replaced in an earlier one. The first stands. (Any other copy meets
