@@ -29,7 +29,13 @@ Detector = Annotated[str | None, typer.Option(help="DeepFace's name of the face 
 
 @app.command()
 def ingest(
-    source: Annotated[list[Path], typer.Argument(help="Folders, photos, or with --person csv lists of photos.", metavar="SOURCE...")],
+    source: Annotated[
+        list[str],
+        typer.Argument(
+            help="Folders, photos, zip and tar archives, addresses (s3://, gs://, https:// ...), or with --person csv lists of photos.",
+            metavar="SOURCE...",
+        ),
+    ],
     collection: CollectionName = DEFAULT_COLLECTION,
     person: Annotated[
         PersonFrom | None,
@@ -46,6 +52,9 @@ def ingest(
     detector: Detector = None,
     anti_spoofing: Annotated[bool, typer.Option("--anti-spoofing", help="Leave out faces that look like a picture of a picture.")] = False,
     workers: Annotated[int | None, typer.Option(min=1, max=512, help="Worker processes.  [default: one a core]")] = None,
+    allow_private_addresses: Annotated[
+        bool, typer.Option("--allow-private-addresses", help="Let http and https addresses lead into private networks.")
+    ] = False,
     rejects: Annotated[Path | None, typer.Option(help="Where to note the photos left out, as JSON lines.", metavar="FILE")] = None,
     json: Json = False,
 ) -> None:
@@ -60,6 +69,7 @@ def ingest(
 
       facedex ingest group.jpg --min-face 40 -c party
     """
+    from core.web import Limits
     from faces.agreement import agreed
     from faces.recipe import resolve
     from ingest import sources
@@ -69,9 +79,10 @@ def ingest(
     from ingest.run import ingest as run
     from ingest.worker import Detection
 
-    listed = all(path.suffix.lower() == ".csv" for path in source)
+    listed = all(map(sources.is_list, source))
     person = person or (PersonFrom.csv if listed else PersonFrom.folder)
     sources.check(source, person)
+    limits = Limits(settings().web_seconds, allow_private_addresses or settings().allow_private_addresses)
     wanted = resolve(model or "Dlib", detector or "dlib") if model or detector else None
     options = Options(Detection(min_face, anti_spoofing), workers or cores(), settings().max_pixels)
     rejects = rejects or settings().data_dir / "rejects" / f"{collection}-{datetime.now():%Y%m%d-%H%M%S}-{os.getpid()}.jsonl"
@@ -88,8 +99,8 @@ def ingest(
             _create(client, collection, recipe)
         else:
             recipe = agreed(collection, found.recipe, model=model, detector=detector)
-        with RejectsFile(rejects) as file, shown(lambda: sources.photos(source, person)) as seen:
-            report = run(client, collection, recipe, sources.photos(source, person), file, options, seen)
+        with RejectsFile(rejects) as file, shown(lambda: sources.photos(source, person, limits)) as seen:
+            report = run(client, collection, recipe, sources.photos(source, person, limits), file, options, seen)
     _show(report, json)
     raise typer.Exit(INCOMPLETE if report.rejected else DONE)
 

@@ -13,7 +13,6 @@ from concurrent.futures import TimeoutError as PhotoTimeout
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from core.files import sha256_of
 from es.client import speaking
 from es.documents import alias, rejects_alias
 from ingest.known import Known, lookup
@@ -127,7 +126,7 @@ def jobs(client: Elasticsearch, name: str, sources: Iterable[Source]) -> Iterato
     sources = iter(sources)
     with ThreadPoolExecutor(_READERS, thread_name_prefix="hash") as readers:
         while batch := list(itertools.islice(sources, _LOOKUP)):
-            hashes = list(readers.map(sha256_of, [str(source.path) for source in batch]))
+            hashes = list(readers.map(lambda place: place.sha256(), [source.place for source in batch]))
             known = lookup(client, name, [digest for digest in hashes if digest is not None])
             for source, digest in zip(batch, hashes, strict=True):
                 yield Job(source, digest, known.get(digest or ""))
@@ -146,7 +145,7 @@ def embed(photos: Iterable[Job], recipe: Recipe, options: Options) -> Iterator[W
     pool = _pool(recipe, options)
     try:
         for job in itertools.chain([first], photos):
-            flying.append((job, pool.schedule(represent, args=(str(job.source.path),), timeout=options.seconds_per_photo)))
+            flying.append((job, pool.schedule(represent, args=(job.source.place,), timeout=options.seconds_per_photo)))
             while flying and (len(flying) >= _WINDOW * options.workers or flying[0][1].done()):
                 yield _landed(*flying.popleft(), options)
         while flying:

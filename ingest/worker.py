@@ -1,4 +1,4 @@
-"""From a photo on disk to its faces: read, hash, decode, detect, align, embed. One pure function, run in worker processes."""
+"""From a photo to its faces: read, hash, decode, detect, align, embed. One pure function, run in worker processes."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from core.errors import FacedexError, PhotoError
-from core.files import read
 from faces.photo import decode
 
 if TYPE_CHECKING:
     from faces.face import Face
     from faces.pipeline import Pipeline
     from faces.recipe import Recipe
+    from ingest.places import Place
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ class Represent:
         self._pipeline: Pipeline = Pipeline(recipe, min_face=detection.min_face, anti_spoofing=detection.anti_spoofing)
         self._max_pixels = max_pixels
 
-    def __call__(self, path: str) -> Outcome:
+    def __call__(self, photo: Place) -> Outcome:
         """Faces or a reject, never an exception on account of the photo.
 
         Raises:
@@ -70,12 +70,12 @@ class Represent:
         sha256: str | None = None
         try:
             with _timed(seconds, "read"):
-                data = read(path)
+                data = photo.read()
                 sha256 = hashlib.sha256(data).hexdigest()
             with _timed(seconds, "decode"):
-                photo = decode(data, max_pixels=self._max_pixels)
+                picture = decode(data, max_pixels=self._max_pixels)
             with _timed(seconds, "faces"):
-                faces = self._pipeline.find(photo.pixels)
+                faces = self._pipeline.find(picture.pixels)
         except PhotoError as error:
             return Outcome(sha256, reject=Reject(error.code, str(error)), seconds=seconds)
         except FacedexError:
@@ -84,7 +84,7 @@ class Represent:
             return Outcome(sha256, reject=Reject("failed", f"The model failed on this photo ({type(error).__name__})."), seconds=seconds)
         if not all(is_usable(face) for face in faces):
             return Outcome(sha256, reject=Reject("failed", "The model gave a vector without a direction for this photo."), seconds=seconds)
-        return Outcome(sha256, photo.width, photo.height, tuple(faces), seconds=seconds)
+        return Outcome(sha256, picture.width, picture.height, tuple(faces), seconds=seconds)
 
 
 def is_usable(face: Face) -> bool:
@@ -113,9 +113,9 @@ def start(recipe: Recipe, detection: Detection, max_pixels: int) -> None:
         _represent = error
 
 
-def represent(path: str) -> Outcome:
+def represent(photo: Place) -> Outcome:
     """What a prepared worker process does with a photo."""
     assert _represent is not None, "start() comes first"  # noqa: S101
     if isinstance(_represent, FacedexError):
         raise _represent
-    return _represent(path)
+    return _represent(photo)
