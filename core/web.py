@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import ipaddress
 import socket
-import ssl
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
-from http.client import HTTPException
 from typing import TYPE_CHECKING
 from urllib.parse import urljoin
 
@@ -23,6 +21,8 @@ from core.errors import PhotoError
 from core.files import MAX_BYTES
 
 if TYPE_CHECKING:
+    import ssl
+
     from urllib3.connection import HTTPConnection
     from urllib3.response import BaseHTTPResponse
     from urllib3.util import Url
@@ -51,6 +51,8 @@ def fetch(url: str, limits: Limits) -> bytes:
         PhotoError: ``forbidden`` (an address inside a private network, a redirect to another scheme), ``too_large``, ``timeout`` or
             ``unreadable`` (no answer, an answer other than 200, too many redirects).
     """
+    from http.client import HTTPException
+
     from urllib3.exceptions import HTTPError
 
     deadline = time.monotonic() + limits.seconds
@@ -166,6 +168,8 @@ def _connection(url: Url, address: str, seconds: float) -> HTTPConnection:
 
 @cache
 def _tls() -> ssl.SSLContext:
+    import ssl
+
     return ssl.create_default_context()
 
 
