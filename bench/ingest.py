@@ -33,13 +33,14 @@ Loop = Callable[[list[str]], None]
 
 def _ours() -> Loop:
     from faces.recipe import resolve
+    from ingest.places import File
     from ingest.worker import Detection, Represent
 
     represent = Represent(resolve(), Detection(), 100_000_000)
 
     def loop(photos: list[str]) -> None:
         for photo in photos:
-            represent(photo)
+            represent(File(photo))
 
     return loop
 
@@ -115,7 +116,7 @@ def _jobs(photos: list[str]) -> Iterator[object]:
     from ingest.sources import Source
 
     for photo in photos:
-        yield Job(Source(Path(photo), None), None, None)
+        yield Job(Source(photo), None, None)
 
 
 def pool_rate(photos: list[str], workers: int) -> float:

@@ -64,7 +64,7 @@ def _run(client: Elasticsearch, name: str, sources: list[Path], person: PersonFr
 
 def measure(client: Elasticsearch, name: str, folder: Path, paths: int, scratch: Path) -> dict[str, Any]:
     """The rates, photos a second, of each run."""
-    originals = [source.path for source in photos([folder], PersonFrom.folder)]
+    originals = [Path(source.path) for source in photos([folder], PersonFrom.folder)]
     rates: dict[str, Any] = {"photos": len(originals), "paths": paths}
 
     def note(what: str, report: Report) -> None:

@@ -76,6 +76,6 @@ class StorageError(FacedexError):
 
 
 class PhotoError(FacedexError):
-    """One photo is left out. Codes: unreadable, not_an_image, truncated, corrupt, too_large, no_face, spoof, timeout, worker_died."""
+    """One photo is left out. Codes: unreadable, forbidden, not_an_image, truncated, corrupt, too_large, no_face, spoof, timeout, ..."""
 
     code = "unreadable"

@@ -43,6 +43,8 @@ def reject_id(sha256: str | None, path: str) -> str:
 
 _KEYWORD: Mapping[str, Any] = {"type": "keyword"}
 _PATH: Mapping[str, Any] = {"type": "keyword", "ignore_above": 8191}  # longer ones would be refused; they are stored all the same
+# One field for whatever columns a list has: each would be a field of its own otherwise, and their number is limited.
+_LABELS: Mapping[str, Any] = {"type": "flattened", "ignore_above": 4096}
 _NUMBER: Mapping[str, Any] = {"type": "integer"}
 _REAL: Mapping[str, Any] = {"type": "float"}
 _INGEST: Mapping[str, Any] = {"properties": {"run": _KEYWORD, "detection": _KEYWORD}}
@@ -70,6 +72,7 @@ def face_mapping(dims: int, metric: str, index_options: Mapping[str, Any], meta:
             },
             "face": {"properties": face},
             "person": _PATH,
+            "labels": _LABELS,
             "ingest": _INGEST,
             "thumbnail": {"type": "binary"},
             "embedding": {
@@ -89,6 +92,7 @@ REJECT_MAPPING: Mapping[str, Any] = {
         "@timestamp": {"type": "date"},
         "image": {"properties": {"sha256": _KEYWORD, "path": _PATH}},
         "person": _PATH,
+        "labels": _LABELS,
         "reason": _KEYWORD,
         "message": {"type": "keyword", "index": False, "doc_values": False},
         "ingest": _INGEST,

@@ -34,7 +34,13 @@ Detector = Annotated[str | None, typer.Option(help="DeepFace's name of the face 
 
 @app.command()
 def ingest(
-    source: Annotated[list[Path], typer.Argument(help="Folders, photos, or with --person csv lists of photos.", metavar="SOURCE")],
+    source: Annotated[
+        list[str],
+        typer.Argument(
+            help="Folders, photos, zip and tar archives, addresses (s3://, gs://, https:// ...), or with --person csv lists of photos.",
+            metavar="SOURCE",
+        ),
+    ],
     collection: CollectionName = DEFAULT_COLLECTION,
     person: Annotated[
         PersonFrom | None,
@@ -56,6 +62,9 @@ def ingest(
     ] = None,
     thumbnails: Annotated[bool, typer.Option("--thumbnails", help="Store a small picture of each face, for reports.")] = False,
     workers: Annotated[int | None, typer.Option(min=1, max=512, help="Worker processes (default: one a core).")] = None,
+    allow_private_addresses: Annotated[
+        bool, typer.Option("--allow-private-addresses", help="Let http and https addresses lead into private networks.")
+    ] = False,
     rejects: Annotated[Path | None, typer.Option(help="Where to note the photos left out, as JSON lines.", metavar="FILE")] = None,
     prune: Annotated[bool, typer.Option("--prune", help="Afterwards, delete the faces of photos below SOURCE that are gone.")] = False,
     rehash: Annotated[bool, typer.Option("--rehash", help="Read every photo, also where its size and times did not change.")] = False,
@@ -76,6 +85,7 @@ def ingest(
 
       facedex ingest ~/photos --prune --yes
     """
+    from core.web import Limits
     from faces.agreement import agreed
     from faces.recipe import DEFAULT, resolve, spelled
     from ingest import sources
@@ -85,9 +95,10 @@ def ingest(
     from ingest.run import ingest as run
     from ingest.worker import Detection
 
-    listed = all(path.suffix.lower() == ".csv" for path in source)
+    listed = all(map(sources.is_list, source))
     person = person or (PersonFrom.csv if listed else PersonFrom.folder)
     sources.check(source, person)
+    limits = Limits(settings().web_seconds, allow_private_addresses or settings().allow_private_addresses)
     if prune:
         _check_prune(person, yes)
     names = spelled(model or DEFAULT.model, detector or DEFAULT.detector)
@@ -115,10 +126,11 @@ def ingest(
             _create(client, collection, recipe)
         else:
             recipe = agreed(collection, found.recipe, model=model, detector=detector)
-        with RejectsFile(rejects) as file, shown(lambda: sources.photos(source, person)) as seen:
-            report = run(client, collection, recipe, sources.photos(source, person), file, options, seen)
+        with RejectsFile(rejects) as file, shown(lambda: sources.photos(source, person, limits)) as seen:
+            report = run(client, collection, recipe, sources.photos(source, person, limits), file, options, seen)
         if prune:
-            _prune(client, source, report, yes)
+            # What is gone can be told of this machine's files only.
+            _prune(client, [Path(each) for each in source if "://" not in each], report, yes)
     show_report(report, json)
     raise typer.Exit(INCOMPLETE if report.rejected else DONE)
 

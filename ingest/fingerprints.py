@@ -17,7 +17,7 @@ import stat
 import struct
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -25,6 +25,7 @@ from types import TracebackType
 from typing import NamedTuple, Self
 
 from core.files import sha256_of
+from ingest.places import Place
 
 _READERS = 4  # threads that hash files
 _RACY_NS = 2_000_000_000  # file systems keep times to 2 seconds at the worst
@@ -86,6 +87,10 @@ class Fingerprints:
                 unread.append(path)
         read = self._readers.map(_read, unread)
         return [look or next(read) for look in looks]
+
+    def read(self, places: Sequence[Place]) -> Iterator[Look]:
+        """What each place contains that is no file of its own."""
+        return self._readers.map(lambda place: Look(place.sha256()), places)
 
     def remember(self, path: str, look: Look) -> None:
         """Keeps what a file contained. Only for photos that the collection has acknowledged."""

@@ -6,7 +6,7 @@ import json
 import os
 import tempfile
 from collections.abc import Iterator, Sequence
-from pathlib import Path
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from core.errors import UsageError
@@ -14,7 +14,7 @@ from es.client import speaking
 from es.documents import rejects_alias
 from es.scan import scan
 from ingest.presence import files, is_gone
-from ingest.sources import Source
+from ingest.sources import PersonFrom, Source, photos
 from ingest.writer import text
 
 if TYPE_CHECKING:
@@ -77,21 +77,25 @@ class Retry:
     def photos(self) -> Iterator[Source]:
         """The photos that are still there."""
         with tempfile.TemporaryFile("w+", encoding="utf-8") as file:
-            rejects = scan(self._client, rejects_alias(self._name), _query(self._reasons), [], source=["image.path", "person"])
+            rejects = scan(self._client, rejects_alias(self._name), _query(self._reasons), [], source=["image.path", "person", "labels"])
             for document in (hit["_source"] for hit in rejects):
-                file.write(json.dumps([document["image"]["path"], document.get("person")]) + "\n")
+                file.write(json.dumps([document["image"]["path"], document.get("person"), document.get("labels", {})]) + "\n")
             file.seek(0)
-            for stored, person in map(json.loads, file):
+            for stored, person, labels in map(json.loads, file):
                 if is_gone(stored):
                     self.gone += 1
                     self.gone_first += [stored] if self.gone <= _FIRST else []
                 else:
-                    yield Source(_file(stored), person)
+                    yield from self._at(stored, person, labels)
 
-
-def _file(stored: str) -> Path:
-    """The file that a stored path means: of several that it could, one that is there."""
-    return Path(next((file for file in files(stored) if os.path.lexists(file)), stored))
+    def _at(self, stored: str, person: str | None, labels: dict[str, str]) -> Iterator[Source]:
+        """The photo of a stored path: a file (of several that it could mean, one that is there), or what is at an address."""
+        file = next((file for file in files(stored) if os.path.lexists(file)), stored)
+        try:
+            for found in photos([file], PersonFrom.none):
+                yield replace(found, person=person, labels=labels)
+        except UsageError:  # an archive that is not there any more
+            self.gone += 1
 
 
 def _query(reasons: Sequence[str]) -> dict[str, Any]:

@@ -99,7 +99,7 @@ class RejectsFile:
         """Where the rejects are, if there are any."""
         return str(self._path) if self._file is not None else None
 
-    def add(self, path: Path, reject: Reject) -> None:
+    def add(self, path: Path | str, reject: Reject) -> None:
         """Writes one reject.
 
         Raises:

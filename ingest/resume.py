@@ -109,17 +109,23 @@ class Resume:
 
     def done(self, source: Source, sha256: str | None) -> None:
         """Notes that a photo is stored (or its reject is), with the content that was looked at."""
-        look = self._pending.pop(str(source.path), None) if self._pending else None
+        look = self._pending.pop(source.path, None) if self._pending else None
         if look is not None and look.sha256 == sha256:
-            self._files.remember(str(source.path), look)
+            self._files.remember(source.path, look)
 
     def _read(self, sources: Iterator[Source]) -> _Batch:
         some = list(itertools.islice(sources, self._size))
-        looks = self._files.look([str(source.path) for source in some])
+        looks = self._look(some)
         paths = [text(source.path) for source in some]
         unknown = {path for path, look in zip(paths, looks, strict=True) if look.sha256 is not None and not look.remembered}
         self._size = min(2 * self._size, _LARGEST) if 4 * len(unknown) < len(some) else _SMALLEST
         return _Batch(some, paths, looks, unknown)
+
+    def _look(self, some: Sequence[Source]) -> list[Look]:
+        """What each photo contains. Only files can be remembered; parts of archives and addresses are read."""
+        files = iter(self._files.look([source.path for source in some if source.kept_in is None]))
+        others = self._files.read([source.kept_in for source in some if source.kept_in is not None])
+        return [next(files if source.kept_in is None else others) for source in some]
 
     def _asked(self, batch: _Batch) -> _Batch:
         hashes = [look.sha256 for look in batch.looks if look.sha256 is not None]
@@ -146,7 +152,7 @@ class Resume:
             elif old:
                 entry = replace(entry or Known(), stale=old)  # a copy: another photo can have the same content, but not this path
             if not look.remembered:
-                self._pending[str(source.path)] = look
+                self._pending[source.path] = look
             yield Job(source, look.sha256, entry, settled)
 
     def _is_settled(self, sha256: str, entry: Glimpse) -> bool:
@@ -242,4 +248,6 @@ def _place(source: Source) -> dict[str, Any]:
     place: dict[str, Any] = {"image": {"path": text(source.path)}}
     if source.person is not None:
         place["person"] = text(source.person)
+    if source.labels:
+        place["labels"] = dict(source.labels)
     return place

@@ -159,7 +159,7 @@ def embed(photos: Iterable[Job], recipe: Recipe, options: Options) -> Iterator[W
     pool = _pool(recipe, options)
     try:
         for job in itertools.chain([first], photos):
-            flying.append((job, pool.schedule(represent, args=(str(job.source.path),), timeout=options.seconds_per_photo)))
+            flying.append((job, pool.schedule(represent, args=(job.source.place,), timeout=options.seconds_per_photo)))
             while flying and (len(flying) >= _WINDOW * options.workers or flying[0][1].done()):
                 yield _landed(*flying.popleft(), options)
         while flying:

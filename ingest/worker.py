@@ -1,4 +1,4 @@
-"""From a photo on disk to its faces: read, hash, decode, detect, align, embed. One pure function, run in worker processes."""
+"""From a photo to its faces: read, hash, decode, detect, align, embed. One pure function, run in worker processes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from core.errors import FacedexError, PhotoError
-from core.files import read
 from faces.photo import decode
 
 if TYPE_CHECKING:
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
     from faces.face import Face
     from faces.pipeline import Pipeline
     from faces.recipe import Recipe
+    from ingest.places import Place
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,7 @@ class Represent:
         self._max_pixels = max_pixels
         self._thumbnails = thumbnails
 
-    def __call__(self, path: str) -> Outcome:
+    def __call__(self, photo: Place) -> Outcome:
         """Faces or a reject, never an exception on account of the photo.
 
         Raises:
@@ -78,14 +78,14 @@ class Represent:
         sha256: str | None = None
         try:
             with _timed(seconds, "read"):
-                data = read(path)
+                data = photo.read()
                 sha256 = hashlib.sha256(data).hexdigest()
             with _timed(seconds, "decode"):
-                photo = decode(data, max_pixels=self._max_pixels)
+                picture = decode(data, max_pixels=self._max_pixels)
             with _timed(seconds, "faces"):
-                found = self._pipeline.find(photo.pixels)
+                found = self._pipeline.find(picture.pixels)
             with _timed(seconds, "quality"):
-                faces = self._good_ones(photo.pixels, found)
+                faces = self._good_ones(picture.pixels, found)
         except PhotoError as error:
             return Outcome(sha256, reject=Reject(error.code, str(error)), seconds=seconds)
         except FacedexError:
@@ -95,7 +95,7 @@ class Represent:
         if not all(is_usable(face) for face in faces):
             return Outcome(sha256, reject=Reject("failed", "The model gave a vector without a direction for this photo."), seconds=seconds)
         below = len(found) - len(faces)
-        return Outcome(sha256, photo.width, photo.height, tuple(faces), below_quality=below, seconds=seconds)
+        return Outcome(sha256, picture.width, picture.height, tuple(faces), below_quality=below, seconds=seconds)
 
     def _good_ones(self, pixels: NDArray[np.uint8], found: list[Face]) -> list[Face]:
         """The faces that have the quality asked for, each with its measures.
@@ -145,9 +145,9 @@ def start(recipe: Recipe, detection: Detection, max_pixels: int, thumbnails: boo
         _represent = error
 
 
-def represent(path: str) -> Outcome:
+def represent(photo: Place) -> Outcome:
     """What a prepared worker process does with a photo."""
     assert _represent is not None, "start() comes first"  # noqa: S101
     if isinstance(_represent, FacedexError):
         raise _represent
-    return _represent(path)
+    return _represent(photo)

@@ -146,6 +146,8 @@ class Writer:
         document: dict[str, Any] = {"@timestamp": now, "ingest": self._ingest}
         if work.source.person is not None:
             document["person"] = text(work.source.person)
+        if work.source.labels:
+            document["labels"] = {text(name): text(value) for name, value in work.source.labels.items()}
         return document
 
     def _face(self, work: Work, ordinal: int, now: str) -> dict[str, Any]:

@@ -36,12 +36,12 @@ def sha(text: str) -> str:
 
 def work(photo: str, *seeds: int, person: str | None = None, content: str | None = None) -> Work:
     """A photo whose faces have the random vectors of these seeds."""
-    return Work(Source(Path("/photos") / photo, person), Outcome(sha(content or photo), 640, 480, tuple(face(seed) for seed in seeds)))
+    return Work(Source(f"/photos/{photo}", person), Outcome(sha(content or photo), 640, 480, tuple(face(seed) for seed in seeds)))
 
 
 def rejected(photo: str, reason: str = "no_face") -> Work:
     """A photo that was left out."""
-    return Work(Source(Path("/photos") / photo, None), Outcome(sha(photo), reject=Reject(reason, "A sentence.")))
+    return Work(Source(f"/photos/{photo}", None), Outcome(sha(photo), reject=Reject(reason, "A sentence.")))
 
 
 def small_copies(portrait: Path, folder: Path, count: int) -> list[Path]:

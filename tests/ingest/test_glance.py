@@ -1,5 +1,3 @@
-from pathlib import Path
-
 import pytest
 from elasticsearch import Elasticsearch
 from hypothesis import HealthCheck, given
@@ -23,7 +21,7 @@ from tests.faces_made import lost, rejected, sha, work
 def filled(client: Elasticsearch, name: str) -> str:
     collections.create(client, name, DEFAULT.as_dict())
     writer = Writer(client, name, model="Dlib", run="r", detection="min_face=80")
-    unreadable = Work(Source(Path("/photos/e.jpg"), None), Outcome(reject=Reject("unreadable", "A sentence.")))
+    unreadable = Work(Source("/photos/e.jpg"), Outcome(reject=Reject("unreadable", "A sentence.")))
     list(writer.write([work("a.jpg", 1, 2), work("b.jpg", 3), rejected("c.jpg"), rejected("d.jpg", "timeout"), unreadable]))
     client.indices.refresh(index=[alias(name), rejects_alias(name)])
     return name

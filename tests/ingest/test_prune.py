@@ -29,7 +29,7 @@ def fill(client: Elasticsearch, name: str, *paths: str | Path) -> None:
     def work(path: str | Path) -> Work:
         reject = Reject("no_face", "A sentence.") if "reject" in str(path) else None
         faces = () if reject else (face(1), face(2))
-        return Work(Source(Path(path), None), Outcome(sha(str(path)), 640, 480, faces, reject))
+        return Work(Source(str(path)), Outcome(sha(str(path)), 640, 480, faces, reject))
 
     list(writer.write(map(work, paths)))
     client.indices.refresh(index=[alias(name), rejects_alias(name)])

@@ -1,11 +1,19 @@
+import io
 import os
+import pickle
+import re
+import sys
+import tarfile
+import tracemalloc
+import zipfile
 from pathlib import Path
 
+import fsspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.errors import UsageError
+from core.errors import PhotoError, UsageError
 from ingest.sources import PersonFrom, Source, check, photos, walk
 
 
@@ -19,9 +27,9 @@ def test_the_folder_of_a_photo_names_its_person(tmp_path: Path) -> None:
     _make(tmp_path, "Ada/2.jpg", "Ada/1.jpg", "Ben/deep/down/3.jpg")
     found = list(photos([tmp_path], PersonFrom.folder))
     assert found == [
-        Source(tmp_path / "Ada/1.jpg", "Ada"),
-        Source(tmp_path / "Ada/2.jpg", "Ada"),
-        Source(tmp_path / "Ben/deep/down/3.jpg", "down"),
+        Source(f"{tmp_path}/Ada/1.jpg", "Ada"),
+        Source(f"{tmp_path}/Ada/2.jpg", "Ada"),
+        Source(f"{tmp_path}/Ben/deep/down/3.jpg", "down"),
     ]
 
 
@@ -39,8 +47,8 @@ def test_paths_are_absolute_wherever_one_stands(tmp_path: Path, monkeypatch: pyt
     _make(tmp_path, "a/1.jpg", "b/2.jpg")
     monkeypatch.chdir(tmp_path / "a")
     assert [source.path for source in photos([Path(), Path("../b/2.jpg")], PersonFrom.none)] == [
-        tmp_path / "a/1.jpg",
-        tmp_path / "b/2.jpg",
+        f"{tmp_path}/a/1.jpg",
+        f"{tmp_path}/b/2.jpg",
     ]
     assert [source.person for source in photos([Path()], PersonFrom.folder)] == ["a"]
 
@@ -72,7 +80,7 @@ def test_what_cannot_be_looked_into_is_given_out_to_become_a_reject(tmp_path: Pa
 
 def test_a_pipe_is_no_list_and_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "list.csv")
-    with pytest.raises(UsageError, match="columns path and person"):
+    with pytest.raises(UsageError, match="column path"):
         check([tmp_path / "list.csv"], PersonFrom.csv)
 
 
@@ -81,13 +89,16 @@ def test_csv_lists_name_photos_and_people(tmp_path: Path) -> None:
     listed = tmp_path / "list.csv"
     listed.write_text("\ufeffpath,person,camera\nphotos/1.jpg,Ada Lovelace,left\n/abs/2.jpg,,right\n,,\n", encoding="utf-8")
     check([listed], PersonFrom.csv)
-    assert list(photos([listed], PersonFrom.csv)) == [Source(tmp_path / "photos/1.jpg", "Ada Lovelace"), Source(Path("/abs/2.jpg"), None)]
+    assert list(photos([listed], PersonFrom.csv)) == [
+        Source(f"{tmp_path}/photos/1.jpg", "Ada Lovelace", {"camera": "left"}),
+        Source("/abs/2.jpg", None, {"camera": "right"}),
+    ]
 
 
 @pytest.mark.parametrize("text", ["", "file,name\na,b\n", "\xff\xfe"])
 def test_a_csv_list_without_its_columns_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "list.csv").write_bytes(text.encode("latin-1"))
-    with pytest.raises(UsageError, match="columns path and person"):
+    with pytest.raises(UsageError, match="column path"):
         check([tmp_path / "list.csv"], PersonFrom.csv)
 
 
@@ -121,3 +132,153 @@ def test_every_file_comes_once_and_in_the_same_order(tmp_path_factory: pytest.Te
     found = [path.relative_to(folder).as_posix() for path in walk(folder)]
     assert sorted(found) == sorted(names)
     assert found == [path.relative_to(folder).as_posix() for path in walk(folder)]
+
+
+def test_lists_name_members_of_archives_and_addresses(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as zipped:
+        zipped.writestr("Ada/1.jpg", b"one")
+    fsspec.filesystem("memory").pipe("/listed/2.jpg", b"two")
+    (tmp_path / "3.jpg").write_bytes(b"three")
+    rows = [
+        "a.zip!/Ada/1.jpg",
+        "memory://listed/2.jpg",
+        f"file://{tmp_path}/3.jpg",
+        "http://ada:secret@127.0.0.1:1/4.jpg",
+        "simplecache::memory://x",
+    ]
+    (tmp_path / "list.csv").write_text("path,,set,empty\n" + "".join(f"{row},0,train,\n" for row in rows))
+    check([tmp_path / "list.csv"], PersonFrom.csv)
+    found = list(photos([tmp_path / "list.csv"], PersonFrom.csv))
+    assert [source.path for source in found] == [
+        *(
+            f"{tmp_path}/a.zip!/Ada/1.jpg",
+            "memory://listed/2.jpg",
+            f"{tmp_path}/3.jpg",
+            "http://127.0.0.1:1/4.jpg",
+            "simplecache::memory://x",
+        ),
+    ]
+    assert {tuple(source.labels.items()) for source in found} == {(("set", "train"),)}
+    assert [source.place.read() for source in found[:3]] == [b"one", b"two", b"three"]
+    for source, code in zip(found[3:], ["forbidden", "unreadable"], strict=True):
+        assert source.place.sha256() is None
+        with pytest.raises(PhotoError) as refused:
+            pickle.loads(pickle.dumps(source.place)).read()  # noqa: S301
+        assert refused.value.code == code
+
+
+@pytest.mark.parametrize("column", ["x" * 256, "a\0b"])
+def test_columns_that_no_label_can_be_named_after_are_refused(tmp_path: Path, column: str) -> None:
+    (tmp_path / "list.csv").write_text(f"path,{column}\n1.jpg,x\n")
+    with pytest.raises(UsageError, match="label"):
+        check([tmp_path / "list.csv"], PersonFrom.csv)
+
+
+def test_folders_of_other_file_systems_are_walked_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    files = fsspec.filesystem("memory")
+    for name in ("Ben/2.jpg", "Ada/1.jpg", ".hidden/3.jpg", "Ada/.4.jpg", "top.jpg"):
+        files.pipe(f"/bucket/photos/{name}", name.encode())
+    check(["memory://bucket/photos/"], PersonFrom.folder)
+    found = list(photos(["memory://bucket/photos/"], PersonFrom.folder))
+    assert [(source.path, source.person) for source in found] == [
+        ("memory://bucket/photos/Ada/1.jpg", "Ada"),
+        ("memory://bucket/photos/Ben/2.jpg", "Ben"),
+        ("memory://bucket/photos/top.jpg", "photos"),
+    ]
+    assert [source.place.read() for source in found] == [b"Ada/1.jpg", b"Ben/2.jpg", b"top.jpg"]
+    (one,) = photos(["memory://bucket/photos/Ben/2.jpg"], PersonFrom.folder)
+    assert (one.person, one.place.sha256()) == ("Ben", found[1].place.sha256())
+    monkeypatch.setattr("core.remote.MAX_BYTES", 3)
+    (again,) = photos(["memory://bucket/photos/top.jpg"], PersonFrom.folder)
+    with pytest.raises(PhotoError, match="more than"):
+        again.place.read()
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar", "tar.gz"])
+def test_archives_of_other_file_systems_are_read_in_place(kind: str) -> None:
+    data = io.BytesIO()
+    if kind == "zip":
+        with zipfile.ZipFile(data, "w") as zipped:
+            zipped.writestr("Ada/1.jpg", b"one")
+    else:
+        with tarfile.open(fileobj=data, mode="w:gz" if kind == "tar.gz" else "w") as tar:
+            member = tarfile.TarInfo("Ada/1.jpg")
+            member.size = 3
+            tar.addfile(member, io.BytesIO(b"one"))
+    fsspec.filesystem("memory").pipe(f"/bucket/a.{kind}", data.getvalue())
+    check([f"memory://bucket/a.{kind}"], PersonFrom.folder)
+    (found,) = photos([f"memory://bucket/a.{kind}"], PersonFrom.folder)
+    assert (found.path, found.person) == (f"memory://bucket/a.{kind}!/Ada/1.jpg", "Ada")
+    assert pickle.loads(pickle.dumps(found.place)).read() == b"one"  # noqa: S301
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        ("s3://bucket/photos", "facedex[s3]"),
+        ("gs://bucket/photos", "facedex[gcs]"),
+        ("nonsense://bucket", "no kind of address"),
+        ("simplecache::memory://bucket", "no kind of address"),
+        ("memory://not/there", "nothing at"),
+        ("memory://not/there.zip", "nothing at"),
+        ("https://example.org/photos.zip", "bring"),
+        ("file:///no/such/folder", "no file or folder"),
+    ],
+)
+def test_addresses_that_cannot_be_sources_are_refused_in_one_sentence(source: str, words: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "s3fs", None)
+    monkeypatch.setitem(sys.modules, "gcsfs", None)
+    with pytest.raises(UsageError, match=re.escape(words)):
+        check([source], PersonFrom.folder)
+
+
+def test_photos_of_the_web_are_one_photo_each() -> None:
+    check(["https://example.org/people/Ada%20L/1.jpg?size=2"], PersonFrom.folder)
+    (found,) = photos(["https://example.org/people/Ada%20L/1.jpg?size=2"], PersonFrom.folder)
+    assert (found.path, found.person) == ("https://example.org/people/Ada%20L/1.jpg?size=2", "Ada L")
+
+
+@given(
+    names=st.lists(st.sampled_from(["a/1", "a/2", "b/c/3", "4", "b/5"]), unique=True, min_size=1),
+    kind=st.sampled_from(["zip", "tar", "memory"]),
+)
+def test_every_photo_of_a_source_comes_once_and_in_the_same_order(
+    tmp_path_factory: pytest.TempPathFactory, names: list[str], kind: str
+) -> None:
+    folder = tmp_path_factory.mktemp("source")
+    _make(folder, *names)
+    source = str(folder / f"a.{kind}")
+    if kind == "zip":
+        with zipfile.ZipFile(source, "w") as zipped:
+            for name in names:
+                zipped.write(folder / name, name)
+    elif kind == "tar":
+        with tarfile.open(source, "w") as tar:
+            for name in names:
+                tar.add(folder / name, name)
+    else:
+        source = f"memory://{folder}"
+        fsspec.filesystem("memory").put(str(folder), str(folder), recursive=True)
+    found = [each.path for each in photos([source], PersonFrom.none)]
+    mark = "/" if kind == "memory" else "!/"
+    assert sorted(found) == sorted(f"{source}{mark}{name}" for name in names)
+    assert found == [each.path for each in photos([source], PersonFrom.none)]
+
+
+@pytest.mark.parametrize("kind", ["csv", "tar"])
+def test_memory_stays_flat_whatever_the_number_of_photos(tmp_path: Path, kind: str) -> None:
+    count, source = 200_000, tmp_path / f"photos.{kind}"
+    if kind == "csv":
+        source.write_text("path,person,camera\n" + "".join(f"{n % 100}/{n}.jpg,Person {n % 7000},left\n" for n in range(count)))
+    else:
+        count = 20_000
+        with tarfile.open(source, "w") as tar:
+            for n in range(count):
+                tar.addfile(tarfile.TarInfo(f"{n % 100}/{n}.jpg"))
+                tar.members = []  # type: ignore[attr-defined]
+    tracemalloc.start()
+    try:
+        assert sum(1 for _ in photos([source], PersonFrom.csv if kind == "csv" else PersonFrom.folder)) == count
+        assert tracemalloc.get_traced_memory()[1] < 2 << 20
+    finally:
+        tracemalloc.stop()

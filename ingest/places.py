@@ -1,0 +1,320 @@
+"""Where the bytes of one photo are, and how they are read: a file, a part of an archive, an address.
+
+A place is small and travels to the worker that looks at the photo. What is dear to come by (downloaded, or decompressed in sequence) is
+read once to be hashed, and travels along while there is room for it; otherwise the worker reads it again. So memory is bounded, whatever
+the number and the size of photos.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import threading
+import zipfile
+from abc import ABC, abstractmethod
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from typing import IO, Any, ClassVar
+
+from core import files, remote, web
+from core.errors import PhotoError, UsageError
+
+_ROOM = 128 << 20  # bytes of all photos on their way together
+_LOCAL_HEADER = 30  # bytes, of which the last four are the lengths of the name and of the extra field that follow
+_ENCRYPTED = 1
+_PIECE = 4096
+
+
+class Place(ABC):
+    """Where the bytes of a photo are."""
+
+    __slots__ = ()
+
+    @abstractmethod
+    def read(self) -> bytes:
+        """The bytes.
+
+        Raises:
+            PhotoError: they can't be had; ``unreadable``, ``too_large``, ``timeout`` or ``forbidden``.
+        """
+
+    def sha256(self) -> str | None:
+        """The SHA-256 of the bytes, in hexadecimal, or ``None`` where :meth:`read` would say why they can't be had."""
+        with suppress(PhotoError):
+            return hashlib.sha256(self.read()).hexdigest()
+        return None
+
+
+class File(Place):
+    """A file on this machine."""
+
+    __slots__ = ("_path",)
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+
+    def read(self) -> bytes:
+        """See :meth:`Place.read`."""
+        return files.read(self._path)
+
+    def sha256(self) -> str | None:
+        """See :meth:`Place.sha256`."""
+        return files.sha256_of(self._path)
+
+
+class Nowhere(Place):
+    """A photo that can't be had, and why."""
+
+    __slots__ = ("_code", "_message")
+
+    def __init__(self, message: str, code: str = "unreadable") -> None:
+        self._message = message
+        self._code = code
+
+    def read(self) -> bytes:
+        """See :meth:`Place.read`."""
+        raise PhotoError(self._message, code=self._code)
+
+
+class TarMember(Place):
+    """A member of a tar archive that is not compressed: a part of a file."""
+
+    __slots__ = ("_archive", "_offset", "_size")
+
+    def __init__(self, archive: str, offset: int, size: int) -> None:
+        self._archive, self._offset, self._size = archive, offset, size
+
+    def read(self) -> bytes:
+        """See :meth:`Place.read`."""
+        try:
+            with open_archive(self._archive) as file:
+                file.seek(self._offset)
+                data = file.read(self._size)
+        except Exception as error:  # noqa: BLE001 - archives can be on file systems with errors of their own
+            raise _broken(error) from None
+        if len(data) < self._size:
+            raise PhotoError("The archive ends within this photo.", code="unreadable")
+        return data
+
+
+class ZipMember(Place):
+    """A member of a zip archive: found without reading the archive's directory again."""
+
+    __slots__ = ("_archive", "_member")
+
+    def __init__(self, archive: str, member: zipfile.ZipInfo) -> None:
+        self._archive, self._member = archive, member
+
+    def read(self) -> bytes:
+        """See :meth:`Place.read`."""
+        if self._member.flag_bits & _ENCRYPTED:
+            raise PhotoError("The photo is encrypted.", code="unreadable")
+        try:
+            with open_archive(self._archive) as file:
+                file.seek(self._member.header_offset)
+                header = file.read(_LOCAL_HEADER)
+                file.seek(int.from_bytes(header[26:28], "little") + int.from_bytes(header[28:30], "little"), 1)
+                with zipfile.ZipExtFile(file, "r", self._member) as member:  # compares the checksum at the end
+                    data = _pieces(member)
+        except Exception as error:  # noqa: BLE001 - each compression has errors of its own
+            raise _broken(error) from None
+        if len(data) > files.MAX_BYTES:  # whatever the directory says
+            raise PhotoError(f"The photo has more than {files.MAX_BYTES >> 20} MB.", code="too_large")
+        if len(data) < self._member.file_size:
+            raise PhotoError("The archive ends within this photo.", code="unreadable")
+        return data
+
+
+def _pieces(member: zipfile.ZipExtFile) -> bytes:
+    # Small ones: of bzip2 and LZMA all that a piece expands to comes at once, a thousand times its size and more.
+    data = bytearray()
+    while len(data) <= files.MAX_BYTES and (piece := member.read(_PIECE)):
+        data += piece
+    return bytes(data)
+
+
+class _Room:
+    """How many bytes may be kept, by all threads together."""
+
+    def __init__(self, size: int) -> None:
+        self._left = size
+        self._lock = threading.Lock()
+
+    def take(self, size: int) -> bool:
+        """Whether there was room."""
+        with self._lock:
+            if size > self._left:
+                return False
+            self._left -= size
+            return True
+
+    def give(self, size: int) -> None:
+        """Gives back what was taken."""
+        with self._lock:
+            self._left += size
+
+
+class Dear(Place):
+    """A place whose bytes are dear to come by: what was read, or why it couldn't be, travels along while there is room."""
+
+    __slots__ = ("__weakref__", "_from", "_kept", "_taken")
+    _room: ClassVar[_Room] = _Room(_ROOM)
+
+    def __init__(self) -> None:
+        self._kept: bytes | PhotoError | None = None
+        self._taken = 0
+        self._from = self._room  # what is taken goes back to where it came from
+
+    @abstractmethod
+    def _fetch(self) -> bytes: ...
+
+    @abstractmethod
+    def _arguments(self) -> tuple[Any, ...]: ...
+
+    def read(self) -> bytes:
+        """See :meth:`Place.read`."""
+        if isinstance(self._kept, PhotoError):
+            raise self._kept
+        return self._fetch() if self._kept is None else self._kept
+
+    def sha256(self) -> str | None:
+        """See :meth:`Place.sha256`."""
+        try:
+            data = self.read()
+        except PhotoError as error:
+            self._kept = error
+            return None
+        self.keep(data)
+        return hashlib.sha256(data).hexdigest()
+
+    def keep(self, data: bytes) -> bool:
+        """Keeps the bytes if there is room."""
+        if self._kept is None and self._from.take(len(data)):
+            self._kept, self._taken = data, len(data)
+        return self._kept is not None
+
+    def drop(self) -> bytes | PhotoError | None:
+        """Keeps nothing any more, and says what it was."""
+        kept, self._kept = self._kept, None
+        self._from.give(self._taken)
+        self._taken = 0
+        return kept
+
+    def __del__(self) -> None:
+        self._from.give(self._taken)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Once it is on its way to a worker, nothing has to be kept here. (Sent a second time, it would be read again.)
+        return _arrived, (type(self), self._arguments(), self.drop())
+
+
+def _arrived(kind: type[Dear], arguments: tuple[Any, ...], kept: bytes | PhotoError | None) -> Dear:
+    place = kind(*arguments)
+    place._kept = kept
+    return place
+
+
+class Web(Dear):
+    """What an http or https server sends."""
+
+    __slots__ = ("_limits", "_url")
+
+    def __init__(self, url: str, limits: web.Limits) -> None:
+        super().__init__()
+        self._url, self._limits = url, limits
+
+    def _fetch(self) -> bytes:
+        return web.fetch(self._url, self._limits)
+
+    def _arguments(self) -> tuple[Any, ...]:
+        return self._url, self._limits
+
+
+class Remote(Dear):
+    """A file that fsspec opens."""
+
+    __slots__ = ("_url",)
+
+    def __init__(self, url: str) -> None:
+        super().__init__()
+        self._url = url
+
+    def _fetch(self) -> bytes:
+        return remote.read(self._url)
+
+    def _arguments(self) -> tuple[Any, ...]:
+        return (self._url,)
+
+
+class Streamed(Dear):
+    """A member of a compressed tar archive, which can only be read from its beginning on. ``sha256`` is known from the first reading."""
+
+    __slots__ = ("_archive", "_offset", "_sha256", "_size")
+
+    def __init__(self, archive: str, offset: int, size: int, sha256: str | None = None) -> None:
+        super().__init__()
+        self._archive, self._offset, self._size, self._sha256 = archive, offset, size, sha256
+
+    def sha256(self) -> str | None:
+        """See :meth:`Place.sha256`."""
+        return self._sha256 or super().sha256()
+
+    def _fetch(self) -> bytes:
+        return _cursor.read(self._archive, self._offset, self._size)
+
+    def _arguments(self) -> tuple[Any, ...]:
+        return self._archive, self._offset, self._size, self._sha256
+
+
+class _Cursor:
+    """How far this process has decompressed an archive: photos come in the archive's order, so it goes on from there."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._opened = ExitStack()
+        self._archive: str | None = None
+        self._file: IO[bytes] = io.BytesIO()
+
+    def read(self, archive: str, offset: int, size: int) -> bytes:
+        """A part of what the archive holds, decompressed."""
+        with self._lock:
+            try:
+                if self._archive != archive:
+                    self._open(archive)
+                self._file.seek(offset)
+                data = self._file.read(size)
+            except Exception as error:  # noqa: BLE001 - each compression has errors of its own
+                self._archive = None  # whatever its state is now, the next photo begins anew
+                raise _broken(error) from None
+        if len(data) < size:
+            raise PhotoError("The archive ends within this photo.", code="unreadable")
+        return data
+
+    def _open(self, archive: str) -> None:
+        from ingest.archives import decompressed
+
+        self._opened.close()
+        self._file = self._opened.enter_context(decompressed(archive))
+        self._archive = archive
+
+
+_cursor = _Cursor()
+
+
+def open_archive(address: str) -> IO[bytes]:
+    """An archive, on this machine or where fsspec finds it.
+
+    Raises:
+        UsageError, OSError, Exception: it can't be opened; file systems have errors of their own.
+    """
+    if "://" in address:
+        return remote.open_(address)
+    path = Path(address)
+    if not path.is_file():  # a named pipe would be waited for
+        raise UsageError(f"{address!r} is no file.", code="no_such_source")
+    return path.open("rb")
+
+
+def _broken(error: Exception) -> PhotoError:
+    # Only the kind of error is told: the words can repeat what the archive holds.
+    return PhotoError(f"The photo can't be read from its archive ({type(error).__name__}).", code="unreadable")
