@@ -45,7 +45,13 @@ def ingest(
     model: Model = None,
     detector: Detector = None,
     anti_spoofing: Annotated[bool, typer.Option("--anti-spoofing", help="Leave out faces that look like a picture of a picture.")] = False,
-    workers: Annotated[int | None, typer.Option(min=1, max=512, help="Worker processes.  [default: one a core]")] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=0, max=512, help="Worker processes; 0: this process itself.  [default: one a core]")
+    ] = None,
+    dask: Annotated[
+        str | None,
+        typer.Option(help="A Dask cluster to look at the photos, which its workers see at the same paths.", metavar="tcp://HOST:PORT"),
+    ] = None,
     rejects: Annotated[Path | None, typer.Option(help="Where to note the photos left out, as JSON lines.", metavar="FILE")] = None,
     json: Json = False,
 ) -> None:
@@ -73,7 +79,7 @@ def ingest(
     person = person or (PersonFrom.csv if listed else PersonFrom.folder)
     sources.check(source, person)
     wanted = resolve(model or "Dlib", detector or "dlib") if model or detector else None
-    options = Options(Detection(min_face, anti_spoofing), workers or cores(), settings().max_pixels)
+    options = Options(Detection(min_face, anti_spoofing), cores() if workers is None else workers, settings().max_pixels, dask=dask)
     rejects = rejects or settings().data_dir / "rejects" / f"{collection}-{datetime.now():%Y%m%d-%H%M%S}-{os.getpid()}.jsonl"
 
     from es import client as connection

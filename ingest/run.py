@@ -3,31 +3,30 @@
 from __future__ import annotations
 
 import itertools
-import multiprocessing
 import os
 import uuid
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from concurrent.futures import TimeoutError as PhotoTimeout
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from core.files import sha256_of
 from es.client import speaking
 from es.documents import alias, rejects_alias
+from ingest.executors import embedder
 from ingest.known import Known, lookup
 from ingest.report import RejectsFile, Report
-from ingest.worker import Detection, Outcome, Reject, represent, start
+from ingest.worker import Detection, Outcome, represent
 from ingest.writer import Work, Writer
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from elasticsearch import Elasticsearch
-    from pebble import ProcessPool
 
     from faces.recipe import Recipe
+    from ingest.executors import Embedder
     from ingest.sources import Source
 
 _LOOKUP = 512  # photos asked for at once
@@ -42,12 +41,13 @@ def cores() -> int:
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How to ingest. A photo is given up after ``seconds_per_photo``."""
+    """How to ingest. A photo is given up after ``seconds_per_photo``. ``dask`` is the address of a cluster to use for ``workers``."""
 
     detection: Detection = field(default_factory=Detection)
     workers: int = field(default_factory=cores)
     max_pixels: int = 100_000_000
     seconds_per_photo: float = 120.0
+    dask: str | None = None
 
 
 def ingest(
@@ -134,7 +134,7 @@ def jobs(client: Elasticsearch, name: str, sources: Iterable[Source]) -> Iterato
 
 
 def embed(photos: Iterable[Job], recipe: Recipe, options: Options) -> Iterator[Work]:
-    """The photos with what the worker processes made of them, in the order given. The processes start with the first photo.
+    """The photos with what the workers made of them, in the order given. The workers start with the first photo.
 
     A worker that dies costs its one photo, and so does a photo that takes too long.
     """
@@ -143,37 +143,21 @@ def embed(photos: Iterable[Job], recipe: Recipe, options: Options) -> Iterator[W
     if first is None:
         return
     flying: deque[tuple[Job, Future[Outcome]]] = deque()
-    pool = _pool(recipe, options)
+    executor = embedder(options.workers, options.dask, (recipe, options.detection, options.max_pixels), options.seconds_per_photo)
     try:
         for job in itertools.chain([first], photos):
-            flying.append((job, pool.schedule(represent, args=(str(job.source.path),), timeout=options.seconds_per_photo)))
-            while flying and (len(flying) >= _WINDOW * options.workers or flying[0][1].done()):
-                yield _landed(*flying.popleft(), options)
+            flying.append((job, executor.submit(represent, str(job.source.path))))
+            while flying and (len(flying) >= _WINDOW * executor.width or flying[0][1].done()):
+                yield _landed(*flying.popleft(), executor)
         while flying:
-            yield _landed(*flying.popleft(), options)
-        pool.close()
+            yield _landed(*flying.popleft(), executor)
+        executor.shutdown()
     finally:
-        pool.stop()  # after close() and the last photo there is nothing left to stop
-        pool.join()
+        executor.shutdown(cancel_futures=True)  # after the last photo there is nothing left to cancel
 
 
-def _pool(recipe: Recipe, options: Options) -> ProcessPool:
-    from pebble import ProcessPool
-
-    # Spawned, not forked: the parent has threads, and a fork could inherit a lock that is held.
-    context = multiprocessing.get_context("spawn")
-    return ProcessPool(options.workers, initializer=start, initargs=(recipe, options.detection, options.max_pixels), context=context)
-
-
-def _landed(job: Job, future: Future[Outcome], options: Options) -> Work:
-    from pebble import ProcessExpired
-
-    try:
-        outcome = future.result()
-    except PhotoTimeout:
-        outcome = Outcome(reject=Reject("timeout", f"The photo took more than {options.seconds_per_photo:g} seconds."))
-    except ProcessExpired:
-        outcome = Outcome(reject=Reject("worker_died", "The worker process died of this photo (out of memory, or a crash in a decoder)."))
+def _landed(job: Job, future: Future[Outcome], executor: Embedder) -> Work:
+    outcome = executor.outcome(future)
     if outcome.sha256 is None:
         outcome = replace(outcome, sha256=job.sha256)
     return Work(job.source, outcome, job.known)
