@@ -52,6 +52,18 @@ def ingest(
         str | None,
         typer.Option(help="A Dask cluster to look at the photos, which its workers see at the same paths.", metavar="tcp://HOST:PORT"),
     ] = None,
+    bulk_load: Annotated[
+        bool | None,
+        typer.Option(
+            "--bulk-load/--no-bulk-load",
+            help="While it runs, the index neither refreshes nor keeps copies.  [default: from 10,000 new photos on; copies of a "
+            "collection that has faces already are kept]",
+            show_default=False,
+        ),
+    ] = None,
+    merge: Annotated[
+        bool, typer.Option("--merge/--no-merge", help="Merge the index after a bulk load, so that searches are quick.")
+    ] = True,
     rejects: Annotated[Path | None, typer.Option(help="Where to note the photos left out, as JSON lines.", metavar="FILE")] = None,
     json: Json = False,
 ) -> None:
@@ -79,7 +91,14 @@ def ingest(
     person = person or (PersonFrom.csv if listed else PersonFrom.folder)
     sources.check(source, person)
     wanted = resolve(model or "Dlib", detector or "dlib") if model or detector else None
-    options = Options(Detection(min_face, anti_spoofing), cores() if workers is None else workers, settings().max_pixels, dask=dask)
+    options = Options(
+        Detection(min_face, anti_spoofing),
+        cores() if workers is None else workers,
+        settings().max_pixels,
+        dask=dask,
+        bulk_load=bulk_load,
+        merge=merge,
+    )
     rejects = rejects or settings().data_dir / "rejects" / f"{collection}-{datetime.now():%Y%m%d-%H%M%S}-{os.getpid()}.jsonl"
 
     from es import client as connection
@@ -111,6 +130,8 @@ def _create(client: Elasticsearch, name: str, recipe: Recipe) -> None:
 
 
 def _show(report: Report, json: bool) -> None:
+    from ingest.report import pace
+
     if json:
         print_json(report.as_dict())
         return
@@ -124,6 +145,8 @@ def _show(report: Report, json: bool) -> None:
         shown,
         f"{report.faces:,} faces of {report.photos:,} photos into {report.collection} in {report.seconds:.1f} s, {rate:,.0f} a second",
     )
+    if report.stages:
+        show(pace(report))
     if report.rejects_file:
         show(f"What was left out, and why: {report.rejects_file}")
 

@@ -28,10 +28,18 @@ class Report:
     skipped: int = 0  # photos whose faces were there already
     rejected: Counter[str] = field(default_factory=Counter)
     embedded: int = 0  # photos that the models looked at
-    stages: Counter[str] = field(default_factory=Counter)  # seconds of all workers, by stage
+    stages: Counter[str] = field(default_factory=Counter)  # seconds by stage; those of reading and looking, of all workers
     begun: float = field(default_factory=time.monotonic)
     seconds: float = 0.0
     rejects_file: str | None = None
+    workers: int = 1  # that look at photos at the same time
+
+    @property
+    def bottleneck(self) -> str:
+        """What the run waited for most: ``workers`` (photos were looked at), ``write``, ``lookup`` or ``hash``."""
+        shares: dict[str, float] = {stage: self.stages[stage] for stage in ("hash", "lookup", "write")}
+        shares["workers"] = (self.stages.total() - sum(shares.values())) / self.workers
+        return max(shares, key=lambda stage: shares[stage])
 
     @property
     def photos(self) -> int:
@@ -57,8 +65,31 @@ class Report:
             "seconds": round(self.seconds, 3),
             "photos_per_second": round(self.photos / self.seconds, 1) if self.seconds else 0.0,
             "stages": {stage: round(seconds, 3) for stage, seconds in self.stages.items()},
+            "bottleneck": self.bottleneck,
             "rejects_file": self.rejects_file,
         }
+
+
+_DOING = {
+    "read": "reading photos",
+    "decode": "decoding photos",
+    "faces": "finding and embedding faces",
+    "hash": "reading and hashing photos",
+    "lookup": "asking the collection what it knows",
+    "write": "storing faces",
+}
+
+
+def pace(report: Report) -> str:
+    """One sentence about the stages of a run, and which one it waited for most."""
+    mine = {
+        stage: seconds
+        for stage, seconds in report.stages.items()
+        if (stage in {"hash", "lookup", "write"}) != (report.bottleneck == "workers")
+    }
+    slowest = max(mine, key=lambda stage: mine[stage], default="hash")
+    stages = ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in report.stages.items())
+    return f"Slowest was {_DOING.get(slowest, slowest)} ({report.workers} at a time). By stage: {stages}."
 
 
 class RejectsFile:

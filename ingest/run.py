@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import itertools
 import os
+import time
 import uuid
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from core.files import sha256_of
+from core.terminal import say
 from es.client import speaking
 from es.documents import alias, rejects_alias
+from es.loading import BulkLoad, recover
 from ingest.executors import embedder
 from ingest.known import Known, lookup
 from ingest.report import RejectsFile, Report
@@ -30,6 +33,7 @@ if TYPE_CHECKING:
     from ingest.sources import Source
 
 _LOOKUP = 512  # photos asked for at once
+_MANY = 10_000  # new photos from which a run is a bulk load
 _READERS = 4  # threads that hash files
 _WINDOW = 64  # photos on their way, for each worker: bounds memory, and keeps the others busy behind a slow photo
 
@@ -48,6 +52,8 @@ class Options:
     max_pixels: int = 100_000_000
     seconds_per_photo: float = 120.0
     dask: str | None = None
+    bulk_load: bool | None = None  # None: once very many photos proved to be new
+    merge: bool = True  # the index, after a bulk load
 
 
 def ingest(
@@ -77,6 +83,7 @@ def ingest(
     from faces.pipeline import prepare
 
     prepare(recipe, anti_spoofing=options.detection.anti_spoofing)
+    had_faces = settle(client, name)
     report = Report(run=f"{uuid.uuid4()}", collection=name)
     writer = Writer(client, name, model=recipe.model, run=report.run, detection=str(options.detection))
 
@@ -94,23 +101,38 @@ def ingest(
         seen(report)
 
     def unsettled() -> Iterator[Job]:
-        for job in jobs(client, name, sources):
+        for job in jobs(client, name, sources, report.stages):
             if job.known is None or not job.known.is_settled(str(options.detection)):
                 yield job
             else:
                 note(Work(job.source, Outcome(job.sha256, reject=job.known.reject), job.known))
 
     def embedded() -> Iterator[Work]:
-        for work in embed(unsettled(), recipe, options):
+        for work in embed(unsettled(), recipe, options, report):
             report.embedded += 1
             yield work
 
-    for work in writer.write(embedded()):
-        note(work)
+    with BulkLoad(client, name, say, merge=options.merge) as load:
+        if options.bulk_load:
+            load.begin()
+        for work in writer.write(embedded()):
+            note(work)
+            if options.bulk_load is None and not load.is_on and report.indexed >= _MANY:
+                load.begin(keep_replicas=had_faces)
+            load.renew()
     with speaking():
         client.indices.refresh(index=[alias(name), rejects_alias(name)])
+    report.stages.update({"write": writer.seconds})
     report.rejects_file = rejects.written
     return report.finish()
+
+
+def settle(client: Elasticsearch, name: str) -> bool:
+    """Makes what an earlier run stored visible, even one that was cut off; says whether there are faces."""
+    recover(client, name)
+    with speaking():
+        client.indices.refresh(index=[alias(name), rejects_alias(name)], ignore_unavailable=True)
+        return int(client.count(index=alias(name))["count"]) > 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,18 +144,22 @@ class Job:
     known: Known | None
 
 
-def jobs(client: Elasticsearch, name: str, sources: Iterable[Source]) -> Iterator[Job]:
-    """Each source, with what the collection knows of a photo with the same bytes."""
-    sources = iter(sources)
+def jobs(client: Elasticsearch, name: str, sources: Iterable[Source], stages: Counter[str] | None = None) -> Iterator[Job]:
+    """Each source, with what the collection knows of a photo with the same bytes. Adds the seconds that this takes to ``stages``."""
+    sources, stages = iter(sources), Counter() if stages is None else stages
+    client = client.options(max_retries=0)  # asked again with waits instead
     with ThreadPoolExecutor(_READERS, thread_name_prefix="hash") as readers:
         while batch := list(itertools.islice(sources, _LOOKUP)):
+            begun = time.perf_counter()
             hashes = list(readers.map(sha256_of, [str(source.path) for source in batch]))
+            hashed = time.perf_counter()
             known = lookup(client, name, [digest for digest in hashes if digest is not None])
+            stages.update({"hash": hashed - begun, "lookup": time.perf_counter() - hashed})
             for source, digest in zip(batch, hashes, strict=True):
                 yield Job(source, digest, known.get(digest or ""))
 
 
-def embed(photos: Iterable[Job], recipe: Recipe, options: Options) -> Iterator[Work]:
+def embed(photos: Iterable[Job], recipe: Recipe, options: Options, report: Report | None = None) -> Iterator[Work]:
     """The photos with what the workers made of them, in the order given. The workers start with the first photo.
 
     A worker that dies costs its one photo, and so does a photo that takes too long.
@@ -145,6 +171,8 @@ def embed(photos: Iterable[Job], recipe: Recipe, options: Options) -> Iterator[W
     flying: deque[tuple[Job, Future[Outcome]]] = deque()
     executor = embedder(options.workers, options.dask, (recipe, options.detection, options.max_pixels), options.seconds_per_photo)
     try:
+        if report is not None:
+            report.workers = executor.width
         for job in itertools.chain([first], photos):
             flying.append((job, executor.submit(represent, str(job.source.path))))
             while flying and (len(flying) >= _WINDOW * executor.width or flying[0][1].done()):
