@@ -35,6 +35,7 @@ class Settings(BaseSettings):
     password: Annotated[SecretStr | None, Field(validation_alias=_elastic("PASSWORD"))] = None
     ca_certs: Annotated[Path | None, Field(validation_alias=_elastic("CA_CERTS"))] = None
     request_timeout: float = 60.0  # seconds
+    retry_seconds: float = Field(default=120.0, ge=0)  # how long a busy cluster, or one that is away, is asked again
 
     # Folders: the cache can be deleted at any time, the data folder holds the embedded node's faces.
     cache_dir: Path = Field(default_factory=lambda: platformdirs.user_cache_path("facedex"))

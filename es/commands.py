@@ -117,8 +117,11 @@ def _node(entry: dict[str, Any]) -> dict[str, Any]:
 
 def _summary(client: Elasticsearch, collection: Collection) -> dict[str, Any]:
     from es.collections import count
+    from es.loading import recover
 
     try:
+        if recover(client, collection.name):
+            say(f"facedex: {collection.name}: a bulk load was cut off; refreshes and copies are as they were before it.")
         counts: dict[str, int | None] = {**count(client, collection)}
     except FacedexError as error:  # one that is broken must not hide the others
         say(f"facedex: {collection.name}: {error}")

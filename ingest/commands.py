@@ -61,7 +61,25 @@ def ingest(
         typer.Option(help="Leave out faces with less: size (pixels), sharpness, brightness or frontal (0 to 1).", metavar="MEASURE=NUMBER"),
     ] = None,
     thumbnails: Annotated[bool, typer.Option("--thumbnails", help="Store a small picture of each face, for reports.")] = False,
-    workers: Annotated[int | None, typer.Option(min=1, max=512, help="Worker processes (default: one a core).")] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=0, max=512, help="Worker processes; 0: this process itself (default: one a core).")
+    ] = None,
+    dask: Annotated[
+        str | None,
+        typer.Option(help="A Dask cluster to look at the photos, which its workers see at the same paths.", metavar="tcp://HOST:PORT"),
+    ] = None,
+    bulk_load: Annotated[
+        bool | None,
+        typer.Option(
+            "--bulk-load/--no-bulk-load",
+            help="While it runs, the index neither refreshes nor keeps copies (default: from 10,000 new photos on; copies of a "
+            "collection that has faces already are kept).",
+            show_default=False,
+        ),
+    ] = None,
+    merge: Annotated[
+        bool, typer.Option("--merge/--no-merge", help="Merge the index after a bulk load, so that searches are quick.")
+    ] = True,
     allow_private_addresses: Annotated[
         bool, typer.Option("--allow-private-addresses", help="Let http and https addresses lead into private networks.")
     ] = False,
@@ -106,11 +124,14 @@ def ingest(
         check_writable(rejects, "--rejects")
     options = Options(
         Detection(min_face, anti_spoofing, gate(min_quality or [])),
-        workers or cores(),
+        cores() if workers is None else workers,
         settings().max_pixels,
         thumbnails=thumbnails,
         remember=settings().data_dir / "seen",
         rehash=rehash,
+        dask=dask,
+        bulk_load=bulk_load,
+        merge=merge,
     )
     rejects = rejects or settings().data_dir / "rejects" / f"{collection}-{datetime.now():%Y%m%d-%H%M%S}-{os.getpid()}.jsonl"
 
@@ -188,6 +209,8 @@ def _prune(client: Elasticsearch, sources: list[Path], report: Report, yes: bool
 
 def show_report(report: Report, json: bool, more: Mapping[str, Any] | None = None) -> None:
     """Prints what a run did; ``more`` is for JSON alone."""
+    from ingest.report import pace
+
     if json:
         print_json(report.as_dict() | dict(more or {}))
         return
@@ -214,6 +237,8 @@ def show_report(report: Report, json: bool, more: Mapping[str, Any] | None = Non
         show(f"All of them were taken for photos of {name!r}, the folder they are in: --person none leaves people unnamed.")
     if report.pruned.total():
         show(f"Pruned, as their photos are gone: {report.pruned['faces']:,} faces, {report.pruned['rejects']:,} rejects.")
+    if report.stages:
+        show(pace(report))
     if report.rejects_file:
         show(f"What was left out, and why: {report.rejects_file}")
 

@@ -35,11 +35,19 @@ class Report:
     again: int = 0  # of these, photos that were known, but looked at in another way or not stored completely
     people: set[str | None] = field(default_factory=set)  # a few of the names given
     below_quality: int = 0  # faces left out of photos that have better ones
-    stages: Counter[str] = field(default_factory=Counter)  # seconds of all workers, by stage
     passed_by: int = 0  # photos about which all was known
+    stages: Counter[str] = field(default_factory=Counter)  # seconds by stage; those of reading and looking, of all workers
     begun: float = field(default_factory=time.monotonic)
     seconds: float = 0.0
     rejects_file: str | None = None
+    workers: int = 1  # that look at photos at the same time
+
+    @property
+    def bottleneck(self) -> str:
+        """What the run waited for most: ``workers`` (photos were looked at), ``write`` or ``lookup``."""
+        shares: dict[str, float] = {stage: self.stages[stage] for stage in ("lookup", "write")}
+        shares["workers"] = (self.stages.total() - sum(shares.values())) / self.workers
+        return max(shares, key=lambda stage: shares[stage])
 
     @property
     def photos(self) -> int:
@@ -75,8 +83,29 @@ class Report:
             "seconds": round(self.seconds, 3),
             "photos_per_second": round(self.photos / self.seconds, 1) if self.seconds else 0.0,
             "stages": {stage: round(seconds, 3) for stage, seconds in self.stages.items()},
+            "bottleneck": self.bottleneck,
             "rejects_file": self.rejects_file,
         }
+
+
+_DOING = {
+    "read": "reading photos",
+    "decode": "decoding photos",
+    "faces": "finding and embedding faces",
+    "quality": "measuring the quality of faces",
+    "lookup": "reading photos that may have changed, and asking the collection what it knows of them",
+    "write": "storing faces",
+}
+
+
+def pace(report: Report) -> str:
+    """One sentence about the stages of a run, and which one it waited for most."""
+    mine = {
+        stage: seconds for stage, seconds in report.stages.items() if (stage in {"lookup", "write"}) != (report.bottleneck == "workers")
+    }
+    slowest = max(mine, key=lambda stage: mine[stage], default="lookup")
+    stages = ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in report.stages.items())
+    return f"Slowest was {_DOING.get(slowest, slowest)} ({report.workers} at a time). By stage: {stages}."
 
 
 class RejectsFile:

@@ -10,6 +10,7 @@ before something is changed, the documents themselves are read (in real time, un
 from __future__ import annotations
 
 import itertools
+import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -89,6 +90,7 @@ class Resume:
         self._pending: dict[str, Look] = {}  # photos on their way, to be remembered once they are stored
         self._stood: dict[str, str] = {}  # stored paths, and the content that they still held when this run looked
         self._doomed: set[bytes] = set()  # contents whose documents go in this run, because their path has another content now
+        self.seconds = 0.0  # spent on waiting for what was read and asked
         self.moved = 0  # photos
         self.replaced = 0  # photos whose old content was stored
 
@@ -103,9 +105,16 @@ class Resume:
                 return asker.submit(lambda: self._asked(read.result()))
 
             coming = deque(ahead() for _ in range(_AHEAD))
-            while (batch := coming.popleft().result()).sources:
+            while (batch := self._waited(coming.popleft())).sources:
                 coming.append(ahead())
                 yield from self._decided(batch)
+
+    def _waited(self, batch: Future[_Batch]) -> _Batch:
+        begun = time.perf_counter()
+        try:
+            return batch.result()
+        finally:
+            self.seconds += time.perf_counter() - begun
 
     def done(self, source: Source, sha256: str | None) -> None:
         """Notes that a photo is stored (or its reject is), with the content that was looked at."""

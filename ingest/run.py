@@ -3,33 +3,35 @@
 from __future__ import annotations
 
 import itertools
-import multiprocessing
 import os
 import uuid
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import TimeoutError as PhotoTimeout
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from core.terminal import say
 from es.client import speaking
 from es.documents import alias, rejects_alias
+from es.loading import BulkLoad, recover
+from ingest.executors import embedder
 from ingest.fingerprints import Fingerprints
 from ingest.report import RejectsFile, Report
 from ingest.resume import Job, Resume
-from ingest.worker import Detection, Outcome, Reject, represent, start
+from ingest.worker import Detection, Outcome, represent
 from ingest.writer import Work, Writer
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from elasticsearch import Elasticsearch
-    from pebble import ProcessPool
 
     from faces.recipe import Recipe
+    from ingest.executors import Embedder
     from ingest.sources import Source
 
+_MANY = 10_000  # new photos from which a run is a bulk load
 _NAMES = 2  # as many as tell whether all photos got the same one
 _WINDOW = 64  # photos on their way, for each worker: bounds memory, and keeps the others busy behind a slow photo
 
@@ -41,7 +43,7 @@ def cores() -> int:
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How to ingest. A photo is given up after ``seconds_per_photo``."""
+    """How to ingest. A photo is given up after ``seconds_per_photo``. ``dask`` is the address of a cluster to use for ``workers``."""
 
     detection: Detection = field(default_factory=Detection)
     workers: int = field(default_factory=cores)
@@ -51,9 +53,12 @@ class Options:
     remember: Path | None = None  # the folder of the files that hold what photo files contained; without it, each is read
     rehash: bool = False  # reads each photo file, whatever is remembered
     again: bool = False  # looks again at what was left out
+    dask: str | None = None
+    bulk_load: bool | None = None  # None: once very many photos proved to be new
+    merge: bool = True  # the index, after a bulk load
 
 
-def ingest(
+def ingest(  # noqa: PLR0915 - a run as iterators that share a report
     client: Elasticsearch,
     name: str,
     recipe: Recipe,
@@ -80,7 +85,7 @@ def ingest(
     from faces.pipeline import prepare
 
     prepare(recipe, anti_spoofing=options.detection.anti_spoofing)
-    _refresh(client, name)  # what a run that was cut off wrote last must be seen
+    had_faces = settle(client, name)
     report = Report(run=f"{uuid.uuid4()}", collection=name)
     writer = Writer(client, name, model=recipe.model, run=report.run, detection=str(options.detection))
 
@@ -115,7 +120,7 @@ def ingest(
                 seen(report)
 
     def embedded() -> Iterator[Work]:
-        for work in embed(unsettled(), recipe, options):
+        for work in embed(unsettled(), recipe, options, report):
             report.embedded += 1
             report.again += work.known is not None
             if len(report.people) < _NAMES:
@@ -123,14 +128,28 @@ def ingest(
             seen(report)
             yield work
 
-    with _files(client, name, options) as files:
+    with _files(client, name, options) as files, BulkLoad(client, name, say, merge=options.merge) as load:
         resume = Resume(client, name, str(options.detection), files, again=options.again)
+        if options.bulk_load:
+            load.begin()
         for work in writer.write(embedded()):
             note(work)
+            if options.bulk_load is None and not load.is_on and report.indexed >= _MANY:
+                load.begin(keep_replicas=had_faces)
+            load.renew()
     report.moved, report.replaced = resume.moved, resume.replaced
     _refresh(client, name)
+    report.stages.update({"lookup": resume.seconds, "write": writer.seconds})
     report.rejects_file = rejects.written
     return report.finish()
+
+
+def settle(client: Elasticsearch, name: str) -> bool:
+    """Makes what an earlier run stored visible, even one that was cut off; says whether there are faces."""
+    recover(client, name)
+    _refresh(client, name)
+    with speaking():
+        return int(client.count(index=alias(name))["count"]) > 0
 
 
 def _refresh(client: Elasticsearch, name: str) -> None:
@@ -146,8 +165,8 @@ def _files(client: Elasticsearch, name: str, options: Options) -> Fingerprints:
     return Fingerprints(file, owner, trust=not options.rehash)
 
 
-def embed(photos: Iterable[Job], recipe: Recipe, options: Options) -> Iterator[Work]:
-    """The photos with what the worker processes made of them, in the order given. The processes start with the first photo.
+def embed(photos: Iterable[Job], recipe: Recipe, options: Options, report: Report | None = None) -> Iterator[Work]:
+    """The photos with what the workers made of them, in the order given. The workers start with the first photo.
 
     A worker that dies costs its one photo, and so does a photo that takes too long.
     """
@@ -156,39 +175,25 @@ def embed(photos: Iterable[Job], recipe: Recipe, options: Options) -> Iterator[W
     if first is None:
         return
     flying: deque[tuple[Job, Future[Outcome]]] = deque()
-    pool = _pool(recipe, options)
-    try:
-        for job in itertools.chain([first], photos):
-            flying.append((job, pool.schedule(represent, args=(job.source.place,), timeout=options.seconds_per_photo)))
-            while flying and (len(flying) >= _WINDOW * options.workers or flying[0][1].done()):
-                yield _landed(*flying.popleft(), options)
-        while flying:
-            yield _landed(*flying.popleft(), options)
-        pool.close()
-    finally:
-        pool.stop()  # after close() and the last photo there is nothing left to stop
-        pool.join()
-
-
-def _pool(recipe: Recipe, options: Options) -> ProcessPool:
-    from pebble import ProcessPool
-
-    # Spawned, not forked: the parent has threads, and a fork could inherit a lock that is held.
-    context = multiprocessing.get_context("spawn")
-    return ProcessPool(
-        options.workers, initializer=start, initargs=(recipe, options.detection, options.max_pixels, options.thumbnails), context=context
+    executor = embedder(
+        options.workers, options.dask, (recipe, options.detection, options.max_pixels, options.thumbnails), options.seconds_per_photo
     )
-
-
-def _landed(job: Job, future: Future[Outcome], options: Options) -> Work:
-    from pebble import ProcessExpired
-
     try:
-        outcome = future.result()
-    except PhotoTimeout:
-        outcome = Outcome(reject=Reject("timeout", f"The photo took more than {options.seconds_per_photo:g} seconds."))
-    except ProcessExpired:
-        outcome = Outcome(reject=Reject("worker_died", "The worker process died of this photo (out of memory, or a crash in a decoder)."))
+        if report is not None:
+            report.workers = executor.width
+        for job in itertools.chain([first], photos):
+            flying.append((job, executor.submit(represent, job.source.place)))
+            while flying and (len(flying) >= _WINDOW * executor.width or flying[0][1].done()):
+                yield _landed(*flying.popleft(), executor)
+        while flying:
+            yield _landed(*flying.popleft(), executor)
+        executor.shutdown()
+    finally:
+        executor.shutdown(cancel_futures=True)  # after the last photo there is nothing left to cancel
+
+
+def _landed(job: Job, future: Future[Outcome], executor: Embedder) -> Work:
+    outcome = executor.outcome(future)
     if outcome.sha256 is None:
         outcome = replace(outcome, sha256=job.sha256)
     return Work(job.source, outcome, job.known)

@@ -6,13 +6,13 @@ import base64
 import os
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from core.errors import EngineError, StorageError
-from es.client import is_disk_full, speaking
+from es.bulk import Operation, Result, is_full, send
 from es.documents import alias, face_id, reject_id, rejects_alias
 from ingest.known import Known
 from ingest.sources import Source
@@ -21,11 +21,10 @@ from ingest.worker import Outcome
 if TYPE_CHECKING:
     from elasticsearch import Elasticsearch
 
-_CHUNK_FACES = 500
-# A request of 5 MB is well within the indexing-pressure budget (a tenth of the heap) of the smallest node.
+# A request is sent when it has so many faces or bytes, or is so old.
+_CHUNK_FACES = 2_000
 _CHUNK_BYTES = 5 << 20
 _FLUSH_SECONDS = 5.0  # large photos trickle in: what is embedded is stored soon, whatever happens next
-_RETRIES = 6  # of what was refused for lack of room; with the waits between them, half a minute
 # What a repeated write meets, and what makes it harmless: the face is there already, the stale one is gone already.
 _HARMLESS = {("create", 409), ("delete", 404)}
 
@@ -42,6 +41,30 @@ class Work:
     created: int = 0  # faces that were not there before
 
 
+@dataclass(slots=True)
+class _Batch:
+    """Photos that are stored with one request."""
+
+    works: list[Work] = field(default_factory=list)
+    operations: list[Operation] = field(default_factory=list)
+    owners: dict[str, Work] = field(default_factory=dict)  # by the ids of their faces
+    contents: set[bytes] = field(default_factory=set)
+    size: int = 0  # bytes
+    since: float = field(default_factory=time.monotonic)
+
+    def add(self, header: dict[str, Any], document: dict[str, Any] | None) -> None:
+        """Makes an operation part of the request."""
+        operation = Operation.of(header, document)
+        self.operations.append(operation)
+        self.size += operation.size
+
+    @property
+    def is_due(self) -> bool:
+        """Whether it is to be sent."""
+        full = len(self.operations) >= _CHUNK_FACES or len(self.works) >= _CHUNK_FACES or self.size >= _CHUNK_BYTES
+        return full or time.monotonic() - self.since > _FLUSH_SECONDS
+
+
 def text(path: Path | str) -> str:
     """A path, or a name out of one, as text that any JSON can hold; bytes that are not UTF-8 are written as escapes."""
     return os.fsencode(path).decode("utf-8", "backslashreplace")
@@ -56,6 +79,7 @@ class Writer:
         self._model = model
         self._ingest = {"run": run, "detection": detection}
         self._replaced: set[bytes] = set()  # contents that this run has looked at anew
+        self.seconds = 0.0  # spent on storing
 
     def write(self, works: Iterable[Work]) -> Iterator[Work]:
         """Stores each photo's faces or its reject, and yields the photo when all of that is acknowledged, in the order given.
@@ -66,61 +90,50 @@ class Writer:
             StorageError: the cluster's disks are full.
             EngineError: Elasticsearch refused a document, or can't be reached any more.
         """
-        chunk: list[Work] = []
-        faces, since = 0, time.monotonic()
+        batch = _Batch()
         try:
             for work in works:
-                chunk.append(work)
-                faces += max(1, len(work.outcome.faces))
-                if faces >= _CHUNK_FACES or time.monotonic() - since > _FLUSH_SECONDS:
-                    full, chunk = chunk, []
+                self._add(work, batch)
+                if batch.is_due:
+                    full, batch = batch, _Batch()
                     yield from self._store(full)
-                    faces, since = 0, time.monotonic()
-        except (Exception, KeyboardInterrupt):
-            self._store(chunk)
+        except EngineError:  # the cluster is busy or away: what could not be stored is embedded again by the next run
             raise
-        yield from self._store(chunk)
+        except (Exception, KeyboardInterrupt):
+            self._store(batch)
+            raise
+        yield from self._store(batch)
 
-    def _store(self, chunk: list[Work]) -> list[Work]:
-        from elasticsearch.helpers import streaming_bulk
+    def _store(self, batch: _Batch) -> list[Work]:
+        begun = time.perf_counter()
+        results = send(self._client, batch.operations)
+        self.seconds += time.perf_counter() - begun
+        for operation, result in zip(batch.operations, results, strict=True):
+            if "error" not in result:
+                if operation.kind == "create":
+                    batch.owners[operation.key[1]].created += 1
+            elif (operation.kind, result["status"]) not in _HARMLESS:
+                raise _refusal(result)
+        return batch.works
 
-        owners: dict[str, Work] = {}
-        with speaking():
-            for ok, item in streaming_bulk(
-                self._client,
-                cast(Any, self._actions(chunk, owners)),  # pairs of header and document, as the callback may take them
-                expand_action_callback=_as_it_is,
-                chunk_size=10 * _CHUNK_FACES,
-                max_chunk_bytes=_CHUNK_BYTES,
-                raise_on_error=False,
-                max_retries=_RETRIES,
-                initial_backoff=0.5,
-                max_backoff=30,
-            ):
-                operation, result = item.popitem()
-                if ok and operation == "create":
-                    owners[result["_id"]].created += 1
-                elif not ok and (operation, result["status"]) not in _HARMLESS:
-                    raise _refusal(result)
-        return chunk
-
-    def _actions(self, chunk: list[Work], owners: dict[str, Work]) -> Iterator[Action]:
+    def _add(self, work: Work, batch: _Batch) -> None:
+        """Makes a photo part of a request."""
+        batch.works.append(work)
+        for index, id_ in work.known.stale if work.known else ():
+            batch.add({"delete": {"_index": index, "_id": id_}}, None)
+        sha256 = work.outcome.sha256
+        if sha256 is not None and work.outcome.reject is None:
+            # Copies of what this run stored: in this request, or replaced in an earlier one. The first stands. (Any other copy meets
+            # what is stored already, and changes nothing.)
+            digest = bytes.fromhex(sha256)
+            if digest in batch.contents or digest in self._replaced:
+                return
+            batch.contents.add(digest)
+            if work.known is not None:
+                self._replaced.add(digest)
         now = datetime.now(UTC).isoformat(timespec="milliseconds")
-        seen: set[str] = set()
-        for work in chunk:
-            for index, id_ in work.known.stale if work.known else ():
-                yield {"delete": {"_index": index, "_id": id_}}, None
-            sha256 = work.outcome.sha256
-            if sha256 is not None and work.outcome.reject is None:
-                # Copies of what this run stored: in this chunk, or replaced in an earlier one. The first stands. (Any other copy meets
-                # what is stored already, and changes nothing.)
-                digest = bytes.fromhex(sha256)
-                if sha256 in seen or digest in self._replaced:
-                    continue
-                seen.add(sha256)
-                if work.known is not None:
-                    self._replaced.add(digest)
-            yield from self._replacement(work, now, owners)
+        for header, document in self._replacement(work, now, batch.owners):
+            batch.add(header, document)
 
     def _replacement(self, work: Work, now: str, owners: dict[str, Work]) -> Iterator[Action]:
         """What makes the collection hold this photo's faces, or its reject, and nothing else of it."""
@@ -186,15 +199,10 @@ class Writer:
         return self._common(work, now) | {"image": image, "reason": reject.reason, "message": reject.message}
 
 
-def _as_it_is(action: Any) -> Action:
-    pair: Action = action
-    return pair
-
-
-def _refusal(result: dict[str, Any]) -> EngineError | StorageError:
+def _refusal(result: Result) -> EngineError | StorageError:
     # Only the type is repeated: reasons can quote the rejected value, and that can be a face vector.
-    kind = str(result.get("error", {}).get("type", "error"))
-    if is_disk_full(kind, str(result.get("error", {}).get("reason", ""))):
+    kind = str((result.get("error") or {}).get("type", "error"))
+    if is_full(result):
         return StorageError(
             "Elasticsearch takes no more writes because its disk is full: free space, then run this again; nothing is lost or done twice.",
             code="disk_full",

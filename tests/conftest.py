@@ -31,6 +31,7 @@ def surroundings() -> Iterator[Path]:
     folder = Path(tempfile.mkdtemp(prefix="facedex-tests-"))
     folder.chmod(0o711)  # started by root, the node runs as another user, who must get in
     os.environ |= {"FACEDEX_DATA_DIR": str(folder), "FACEDEX_NODE_HEAP": "1g", "FACEDEX_NODE_IDLE_MINUTES": "20", "COLUMNS": "140"}
+    os.environ["FACEDEX_RETRY_SECONDS"] = "10"
     settings.cache_clear()
     yield folder
     shutil.rmtree(folder, ignore_errors=True)

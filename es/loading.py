@@ -1,0 +1,190 @@
+"""Bulk-load mode: while very many faces come, the index neither refreshes nor copies itself; afterwards all is as it was.
+
+What is to be restored stands in the cluster itself, so that a load that is cut off, however, leaves a trace that the next command finds.
+Each load marks the collection with an alias of its own, whose filter holds what it found and until when the mark is good. Adding an alias
+is one atomic change of the cluster's state, and aliases are read together with the settings: so a load that finds no mark has read
+settings that no other load had changed yet. The last load to end restores, and only then takes its mark away. Where two cross, the mode
+can end too early, which costs speed; it can't stay.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import time
+import uuid
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from core.errors import CollectionError, FacedexError
+from es import processes
+from es.client import speaking
+from es.documents import alias
+
+if TYPE_CHECKING:
+    from elasticsearch import Elasticsearch
+
+    from es.node import Say
+
+_MARK = "--loading-"  # no collection's name has two dashes
+_LEASE = 600.0  # seconds that a mark is good for; a load that lives renews its own
+_MODE = {"refresh_interval": "-1"}
+_NO_COPIES = {"auto_expand_replicas": "false", "number_of_replicas": "0"}
+_SHAPE = ",".join(f"*.settings.index.{name}" for name in ("refresh_interval", "auto_expand_replicas", "number_of_replicas"))
+_SEGMENTS = 4  # of a shard: few are quick to search, but one big one finds less (faces are a hard case for a graph)
+_MERGE_SECONDS = 6 * 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """What one load leaves in the cluster for as long as it goes on."""
+
+    restore: Mapping[str, str | None]  # settings as they were; None: not set
+    until: float  # seconds since 1970
+    host: str
+    pid: int
+    birth: str | None  # with the pid, tells a process from a later one
+
+    @property
+    def is_stale(self) -> bool:
+        """Whether its load is over: its process is gone, or has not renewed it."""
+        if self.host == socket.gethostname() and not processes.same(self.pid, self.birth):
+            return True
+        return time.time() > self.until
+
+
+@dataclass(frozen=True, slots=True)
+class _State:
+    index: str
+    settings: Mapping[str, str | None]
+    marks: Mapping[str, Mark]  # by alias
+
+    def others(self, own: str | None = None) -> list[Mark]:
+        """Other loads that go on."""
+        return [mark for name, mark in self.marks.items() if name != own and not mark.is_stale]
+
+    def over(self, own: str | None = None) -> list[str]:
+        """Marks to take away."""
+        return [name for name, mark in self.marks.items() if name == own or mark.is_stale]
+
+
+class BulkLoad:
+    """One load into one collection, as a context: ``begin`` switches the mode on, leaving the context restores what was."""
+
+    def __init__(self, client: Elasticsearch, name: str, say: Say, *, merge: bool = True) -> None:
+        self._client = client
+        self._name = name
+        self._say = say
+        self._merge = merge
+        self._own = f"{alias(name)}{_MARK}{uuid.uuid4().hex}"
+        self._index = ""
+        self._restore: Mapping[str, str | None] = {}
+        self._renewed: float | None = None  # None: not begun
+
+    @property
+    def is_on(self) -> bool:
+        """Whether the mode is on."""
+        return self._renewed is not None
+
+    def begin(self, *, keep_replicas: bool = False) -> None:
+        """Switches the mode on.
+
+        Raises:
+            FacedexError: the cluster refuses.
+        """
+        state = _read(self._client, self._name)
+        known = next(iter(state.marks.values()), None)
+        self._index, self._restore = state.index, known.restore if known else state.settings
+        self._mark()
+        _put(self._client, state.index, _MODE if keep_replicas else _MODE | _NO_COPIES)
+
+    def renew(self) -> None:
+        """To be called now and then while the load goes on."""
+        if self._renewed is not None and time.monotonic() - self._renewed > _LEASE / 3:
+            self._mark()
+
+    def _mark(self) -> None:
+        mark = Mark(self._restore, time.time() + _LEASE, socket.gethostname(), os.getpid(), processes.mark(os.getpid()))
+        # A filter is the one place of an alias for words of one's own. Nobody searches through this alias.
+        hidden = {"filter": {"terms": {"ingest.run": [json.dumps(asdict(mark))]}}}
+        with speaking():
+            self._client.indices.update_aliases(actions=[{"add": {"index": self._index, "alias": self._own, **hidden}}])
+        self._renewed = time.monotonic()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self._renewed is None:
+            return
+        try:
+            _settle(self._client, self._name, self._own)
+        except FacedexError as failed:
+            # The mark stays: it is put right later. (A collection that was deleted meanwhile needs nothing.)
+            if not isinstance(failed, CollectionError):
+                self._say("facedex: the index is still in bulk-load mode; the next ingest or `facedex status` restores it.")
+            return
+        if kind is None and self._merge:
+            merge(self._client, self._name, self._say)
+
+
+def recover(client: Elasticsearch, name: str) -> bool:
+    """Restores what a load that was cut off left behind, if there is one; says whether there was.
+
+    Raises:
+        FacedexError: the cluster refuses.
+    """
+    state = _read(client, name)
+    if not state.over():
+        return False
+    _settle(client, name)
+    return True
+
+
+def merge(client: Elasticsearch, name: str, say: Say) -> None:
+    """Merges the index of a collection into few segments, which makes searches quicker."""
+    from elasticsearch import ConnectionTimeout
+
+    say("Merging the vector index, so that searches are quick; --no-merge leaves that out, and it can be cut off.")
+    with speaking(), suppress(ConnectionTimeout):  # it goes on in the server
+        client.options(request_timeout=_MERGE_SECONDS, max_retries=0).indices.forcemerge(index=alias(name), max_num_segments=_SEGMENTS)
+
+
+def _settle(client: Elasticsearch, name: str, own: str | None = None) -> None:
+    """Restores, unless others still load; takes away the own mark and those of the dead."""
+    state = _read(client, name)
+    over = state.over(own)
+    if not over:
+        return
+    if not state.others(own):
+        _put(client, state.index, state.marks[over[0]].restore)
+        with speaking():
+            client.indices.refresh(index=alias(name))
+    with speaking():
+        client.indices.update_aliases(actions=[{"remove": {"index": state.index, "aliases": over, "must_exist": False}}])
+
+
+def _read(client: Elasticsearch, name: str) -> _State:
+    """The settings and the marks, at one and the same moment."""
+    with speaking():
+        answer = client.indices.get(index=alias(name), filter_path=f"*.aliases,{_SHAPE}")
+    ((index, shape),) = answer.items()
+    found = shape.get("settings", {}).get("index", {})
+    settings = {"refresh_interval": found.get("refresh_interval"), "auto_expand_replicas": found.get("auto_expand_replicas")}
+    if found.get("auto_expand_replicas", "false") == "false":  # else the number follows the nodes
+        settings["number_of_replicas"] = found.get("number_of_replicas")
+    marks = {
+        each: Mark(**json.loads(shown["filter"]["terms"]["ingest.run"][0]))
+        for each, shown in shape.get("aliases", {}).items()
+        if each.startswith(f"{alias(name)}{_MARK}")
+    }
+    return _State(index, settings, marks)
+
+
+def _put(client: Elasticsearch, index: str, settings: Mapping[str, str | None]) -> None:
+    with speaking():
+        client.indices.put_settings(index=index, settings={"index": dict(settings)})

@@ -1,0 +1,96 @@
+"""A real Dask cluster of two worker processes on this machine."""
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from core.errors import RecipeMismatch
+from faces.recipe import DEFAULT
+from ingest.executors import DaskCluster
+from ingest.resume import Job
+from ingest.run import Options, embed
+from ingest.sources import Source
+from ingest.worker import Detection, Outcome
+from tests.faces_made import small_copies
+
+pytestmark = [
+    # Raised by Dask itself while workers come and go.
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning"),
+    pytest.mark.filterwarnings("ignore::UserWarning:distributed"),
+]
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Any]:
+    from distributed import LocalCluster
+
+    with LocalCluster(
+        n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None, host="127.0.0.1", silence_logs=50
+    ) as started:
+        yield started
+
+
+def vectors(paths: list[Path], options: Options) -> list[tuple[str | None, bytes]]:
+    jobs = (Job(Source(str(path)), None, None) for path in paths)
+    return [(work.outcome.sha256, work.outcome.faces[0].embedding.tobytes()) for work in embed(jobs, DEFAULT, options)]
+
+
+def die(_: str) -> Outcome:
+    os.kill(os.getpid(), signal.SIGKILL)
+    return Outcome()
+
+
+def hang(_: str) -> Outcome:
+    time.sleep(60)
+    return Outcome()
+
+
+def pids(cluster: Any) -> list[int]:
+    from distributed import Client
+
+    with Client(cluster.scheduler_address, set_as_default=False) as client:
+        return list(client.run(os.getpid).values())
+
+
+def test_it_gives_what_processes_give_and_a_killed_worker_loses_nothing(cluster: Any, tmp_path: Path, portraits: dict[str, Path]) -> None:
+    paths = small_copies(portraits["obama.jpg"], tmp_path, 300)
+    pool = vectors(paths, Options(workers=2))
+    dask = Options(dask=cluster.scheduler_address)
+    assert vectors(paths[:20], dask) == pool[:20]
+
+    victim = pids(cluster)[0]
+    jobs = (Job(Source(str(path)), None, None) for path in paths)
+    works = embed(jobs, DEFAULT, dask)
+    done = [next(works) for _ in range(10)]
+    os.kill(victim, signal.SIGKILL)
+    done += works
+    assert [(work.outcome.sha256, work.outcome.faces[0].embedding.tobytes()) for work in done] == pool
+
+
+def test_a_photo_that_kills_its_workers_or_hangs_in_them_is_a_reject(cluster: Any, tmp_path: Path) -> None:
+    made = DaskCluster(cluster.scheduler_address, (DEFAULT, Detection(), 100_000_000, False), seconds=1)
+    try:
+        for fn in (die, hang):
+            outcome = made.outcome(made.submit(fn, "photo.jpg"))
+            assert outcome.reject is not None
+            assert outcome.reject.reason == "worker_died"
+    finally:
+        made.shutdown(cancel_futures=True)
+    assert threading.active_count() < 50
+
+
+def test_other_weights_on_a_worker_are_refused(cluster: Any, tmp_path: Path, portraits: dict[str, Path]) -> None:
+    (path,) = small_copies(portraits["obama.jpg"], tmp_path, 1)
+    other = replace(DEFAULT, weights_sha256="0" * 64)
+    with pytest.raises(RecipeMismatch):
+        list(embed([Job(Source(str(path)), None, None)], other, Options(dask=cluster.scheduler_address)))
