@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import io
+import time
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
+import psutil
+import pytest
 from elasticsearch import Elasticsearch
 from PIL import Image
 
@@ -75,3 +79,14 @@ def lost(client: Elasticsearch, name: str) -> None:
             aliases={index.removesuffix("-v1"): {}},
             wait_for_active_shards=0,
         )
+
+
+def worker_at_work(parent: int) -> psutil.Process:
+    """A worker process of a command that looks at photos: its models are loaded, and there is more to do."""
+    for _ in range(1500):
+        for child in psutil.Process(parent).children(recursive=True):
+            with suppress(psutil.NoSuchProcess):
+                if "spawn_main" in " ".join(child.cmdline()) and child.cpu_times().user > 1.0:
+                    return child
+        time.sleep(0.02)
+    pytest.fail("no worker was seen at work")

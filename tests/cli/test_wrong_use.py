@@ -8,7 +8,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from functools import partial
 from http.server import HTTPServer, SimpleHTTPRequestHandler
 from pathlib import Path
@@ -17,7 +16,7 @@ import pytest
 from elasticsearch import Elasticsearch
 
 from tests.cli.conftest import Result, Type
-from tests.faces_made import lost, small_copies
+from tests.faces_made import lost, small_copies, worker_at_work
 
 
 def refused(result: Result, *words: str) -> None:
@@ -208,10 +207,10 @@ def test_a_reader_that_goes_away_is_no_error(client: Elasticsearch, words: str) 
 
 
 def test_an_interrupted_command_says_so(client: Elasticsearch, name: str, tmp_path: Path, portraits: dict[str, Path]) -> None:
-    small_copies(portraits["obama.jpg"], tmp_path / "people" / "B", 300)
+    small_copies(portraits["obama.jpg"], tmp_path / "people" / "B", 2000)
     command = [sys.executable, "-m", "facedex", "ingest", str(tmp_path / "people"), "-c", name, "--workers", "1"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    time.sleep(4)
+    worker_at_work(process.pid)
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130

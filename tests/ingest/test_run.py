@@ -20,7 +20,7 @@ from ingest.report import RejectsFile, Report
 from ingest.run import Options, ingest
 from ingest.sources import PersonFrom, photos
 from ingest.worker import Detection
-from tests.faces_made import small_copies
+from tests.faces_made import small_copies, worker_at_work
 
 ONE = Options(workers=1)
 
@@ -148,28 +148,16 @@ def test_killed_half_way_and_run_again_it_equals_an_undisturbed_run(
 
 def test_a_worker_that_dies_costs_its_one_photo(client: Elasticsearch, name: str, tmp_path: Path, portraits: dict[str, Path]) -> None:
     folder = tmp_path / "photos"
-    small_copies(portraits["obama2.jpg"], folder / "Barack", 150)
+    small_copies(portraits["obama2.jpg"], folder / "Barack", 300)
     process = _start(folder, name)
-    worker = _busy_worker(process.pid)
+    worker = worker_at_work(process.pid)
     worker.kill()
     out, _ = process.communicate(timeout=120)
     report: dict[str, Any] = json.loads(out)
-    assert report["photos"] == 150
-    assert report["indexed"] + sum(report["rejected"].values()) == 150
+    assert report["photos"] == 300
+    assert report["indexed"] + sum(report["rejected"].values()) == 300
     assert sum(report["rejected"].values()) <= 1
     assert set(report["rejected"]) <= {"worker_died"}
-
-
-def _busy_worker(parent: int) -> psutil.Process:
-    for _ in range(600):
-        for child in psutil.Process(parent).children(recursive=True):
-            try:
-                if "spawn_main" in " ".join(child.cmdline()) and child.cpu_times().user > 0.5:
-                    return child
-            except psutil.NoSuchProcess:
-                continue
-        time.sleep(0.02)
-    pytest.fail("no worker was seen at work")
 
 
 def test_the_engine_that_goes_away_is_told(name: str, tmp_path: Path, portraits: dict[str, Path]) -> None:
