@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from es.client import speaking
 from es.documents import alias, rejects_alias
+from es.patience import patiently
 from es.scan import bulk, delete, scan
 from ingest import presence
 from ingest.fingerprints import Fingerprints, Look
@@ -245,7 +246,7 @@ class Resume:
     def _got(self, hits: Sequence[dict[str, Any]]) -> Iterator[_Stored]:
         wanted = [{"_index": hit["_index"], "_id": hit["_id"], "_source": ["image.path", "image.sha256"]} for hit in hits]
         with speaking():
-            documents = self._client.mget(docs=wanted)["docs"]
+            documents = patiently(lambda: self._client.options(max_retries=0).mget(docs=wanted))["docs"]
         for found in documents:
             if found.get("found"):
                 image = found["_source"]["image"]

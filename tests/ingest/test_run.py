@@ -35,7 +35,7 @@ def run(client: Elasticsearch, name: str, folder: Path, options: Options = ONE, 
 def content(client: Elasticsearch, name: str) -> dict[str, list[float]]:
     """Every id with its vector."""
     client.indices.refresh(index=alias(name))
-    hits = client.search(index=alias(name), size=1000, source={"exclude_vectors": False})["hits"]["hits"]
+    hits = client.search(index=alias(name), size=10_000, source={"exclude_vectors": False})["hits"]["hits"]
     return {hit["_id"]: hit["_source"]["embedding"] for hit in hits}
 
 
@@ -126,19 +126,19 @@ def test_killed_half_way_and_run_again_it_equals_an_undisturbed_run(
     client: Elasticsearch, name: str, tmp_path: Path, portraits: dict[str, Path]
 ) -> None:
     folder = tmp_path / "photos"
-    small_copies(portraits["obama2.jpg"], folder / "Barack", 600)
+    small_copies(portraits["obama2.jpg"], folder / "Barack", 1400)
     process = _start(folder, name)
     _wait_for(client, name, 1)
     workers = psutil.Process(process.pid).children(recursive=True)
     process.send_signal(signal.SIGKILL)
     process.communicate()
     half = len(content(client, name))
-    assert 0 < half < 600
+    assert 0 < half < 1400
     _, alive = psutil.wait_procs(workers, timeout=20)
     assert not alive, "workers outlive a killed run"
 
     finished = run(client, name, folder, Options(workers=2))
-    assert (finished.photos, finished.skipped + finished.indexed) == (600, 600)
+    assert (finished.photos, finished.skipped + finished.indexed) == (1400, 1400)
     assert finished.skipped == half
     resumed = content(client, name)
     collections.delete(client, collections.get(client, name))
