@@ -152,7 +152,7 @@ def main(
     """Compare photos a CPU-second with DeepFace's, and two workers with one."""
     from ingest.sources import walk
 
-    found = [str(path) for path in walk(photos)]
+    found = list(walk(str(photos)))
     step = max(1, len(found) // max(count, pool_count))
     chosen = found[::step]
     figures = {

@@ -149,7 +149,7 @@ def main(
 
     if settings().url is None:
         node.ensure(settings(), say)  # its start is not the subject
-    sources = [path for path in walk(originals) if path.suffix.lower() in {".jpg", ".jpeg"}]
+    sources = [path for path in map(Path, walk(str(originals))) if path.suffix.lower() in {".jpg", ".jpeg"}]
     step = max(1, len(sources) // photos)
     memory = Memory()
     turns: list[tuple[float, float]] = []

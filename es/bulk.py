@@ -7,9 +7,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from core.errors import EngineError
-from es.client import is_disk_full, speaking
-from es.patience import BUSY, Busy, patiently
+from core.errors import EngineError, StorageError
+from core.settings import settings
+from es.client import DISK_FULL, speaking
+from es.patience import BUSY, Busy, is_disk_full, patiently
 
 if TYPE_CHECKING:
     from elasticsearch import Elasticsearch
@@ -25,7 +26,7 @@ Result = Mapping[str, Any]  # what the server says of one operation: its status,
 class Operation:
     """One operation of a bulk request, as it is sent: the bytes are made once, so that they can be counted."""
 
-    kind: str  # create, index, delete
+    kind: str  # create, index, update, delete
     key: tuple[str, str]  # index and id
     lines: tuple[bytes, ...]
 
@@ -42,20 +43,21 @@ class Operation:
         return sum(len(line) + 1 for line in self.lines)
 
 
-def send(client: Elasticsearch, operations: Sequence[Operation], seconds: float | None = None) -> list[Result]:
+def send(client: Elasticsearch, operations: Sequence[Operation]) -> list[Result]:
     """Carries out all operations, and says for each how it went. Ids are ours, so sending one twice does nothing more.
+
+    Each request is tried for ``retry_seconds`` while the cluster is busy or away.
 
     Args:
         client: the connection.
         operations: in the order in which those on the same document are carried out.
-        seconds: how long each request is tried while the cluster is busy or away; by default the setting ``retry_seconds``.
 
     Raises:
         StorageError: the cluster's disks are full; told at once.
         EngineError: the cluster stayed busy or away. Some operations may have been carried out.
         CollectionError: the index is not there.
     """
-    return [result for part in parts(operations, _REQUEST_BYTES) for result in _carry_out(client, part, seconds)]
+    return [result for part in parts(operations, _REQUEST_BYTES) for result in _carry_out(client, part)]
 
 
 def parts(operations: Sequence[Operation], limit: int) -> Iterator[Sequence[Operation]]:
@@ -70,8 +72,8 @@ def parts(operations: Sequence[Operation], limit: int) -> Iterator[Sequence[Oper
         yield operations[begin:]
 
 
-def _carry_out(client: Elasticsearch, operations: Sequence[Operation], seconds: float | None) -> list[Result]:
-    impatient = client.options(max_retries=0)  # its own retries come without a wait
+def _carry_out(client: Elasticsearch, operations: Sequence[Operation]) -> list[Result]:
+    impatient = client.options(max_retries=0)  # what is repeated is less each time
     results: dict[int, Result] = {}
 
     def attempt() -> None:
@@ -92,7 +94,7 @@ def _carry_out(client: Elasticsearch, operations: Sequence[Operation], seconds: 
 
     with speaking():
         try:
-            patiently(attempt, seconds)
+            patiently(attempt, settings().retry_seconds)
         except Busy:
             raise EngineError(
                 "Elasticsearch is overloaded and kept refusing: wait a little, then run this again; nothing is lost or done twice.",
@@ -103,5 +105,15 @@ def _carry_out(client: Elasticsearch, operations: Sequence[Operation], seconds: 
 
 def is_full(result: Result) -> bool:
     """Whether an operation was refused because the disks are full."""
-    error = result.get("error") or {}
-    return is_disk_full(str(error.get("type", "")), str(error.get("reason", "")))
+    return is_disk_full(result.get("error"))
+
+
+def refusal(operation: Operation, result: Result) -> EngineError | StorageError:
+    """The error that says that an operation was refused."""
+    # Only the type is repeated: reasons can quote the rejected value, and that can be a face vector.
+    kind = str((result.get("error") or {}).get("type", "error"))
+    if is_full(result):
+        return StorageError(DISK_FULL, code="disk_full")
+    return EngineError(
+        f"Elasticsearch refused to {operation.kind} a document ({kind}, status {result['status']}): nothing further was done."
+    )

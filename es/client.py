@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from core.errors import CollectionError, EngineError, StorageError, UsageError
 from core.settings import settings
 from es import node
+from es.patience import is_disk_full
 
 if TYPE_CHECKING:
     from elasticsearch import ApiError, Elasticsearch
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 # 9.5.0 to 9.5.2 can let replicas diverge under indexing pressure (elastic/elasticsearch issue 158212).
 OLDEST_SOUND = (9, 5, 3)
+
+DISK_FULL = "Elasticsearch takes no more writes because its disk is full: free space, then run this again; nothing is lost or done twice."
 
 _PROXIES = {401, 403, 429, 502, 503, 504}  # what something in front of a cluster may say in its place
 
@@ -39,6 +42,8 @@ def connect(config: Settings, say: node.Say = node.silent) -> Elasticsearch:
         raise UsageError(f"There is no file {str(config.ca_certs)!r}, which ELASTICSEARCH_CA_CERTS names.")
     from elasticsearch import Elasticsearch
 
+    from es.transport import Transport
+
     basic_auth = None
     if config.username is not None:
         if config.password is None:
@@ -50,6 +55,7 @@ def connect(config: Settings, say: node.Say = node.silent) -> Elasticsearch:
         return Elasticsearch(
             url,
             **tls,
+            transport_class=Transport,
             api_key=api_key,
             basic_auth=None if api_key else basic_auth,
             request_timeout=config.request_timeout,
@@ -108,11 +114,8 @@ def _meaning(error: ApiError) -> EngineError | StorageError | CollectionError:
     if status not in _PROXIES and error.meta.headers.get("x-elastic-product") != "Elasticsearch":
         return _not_elasticsearch()
     kind, reason = _cause(error)
-    if is_disk_full(kind, reason):
-        return StorageError(
-            "Elasticsearch takes no more writes because its disk is full: free space, then run this again; nothing is lost or done twice.",
-            code="disk_full",
-        )
+    if is_disk_full({"type": kind, "reason": reason}):
+        return StorageError(DISK_FULL, code="disk_full")
     if status in _MEANINGS:
         kind_of_error, sentence, code = _MEANINGS[status]
         return kind_of_error(sentence.format(reason=reason), code=code)
@@ -129,11 +132,6 @@ _MEANINGS: dict[int, tuple[type[EngineError | CollectionError], str, str]] = {
     ),
     429: (EngineError, "Elasticsearch is overloaded and kept refusing: wait a little, then run this again.", "overloaded"),
 }
-
-
-def is_disk_full(kind: str, reason: str) -> bool:
-    """Whether an error of Elasticsearch means the flood-stage block (or a disk that is really full)."""
-    return (kind == "cluster_block_exception" and "read-only-allow-delete" in reason) or "no space left" in reason.lower()
 
 
 def _cause(error: ApiError) -> tuple[str, str]:

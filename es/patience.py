@@ -7,7 +7,6 @@ from typing import Any, TypeVar
 
 from core.settings import settings
 from es import node
-from es.client import is_disk_full
 
 Answer = TypeVar("Answer")
 
@@ -19,44 +18,44 @@ class Busy(Exception):
     """Raised inside a call to say that it is to be made once more."""
 
 
-def patiently(call: Callable[[], Answer], seconds: float | None = None) -> Answer:
+def patiently(call: Callable[[], Answer], seconds: float) -> Answer:
     """Makes a call until it is answered: waits between two tries grow exponentially, each a random part of that (full jitter), so that
     many clients don't come back at the same moment.
 
     Args:
-        call: what must be harmless to repeat. Its client must not retry by itself: use ``client.options(max_retries=0)``.
-        seconds: how long to try in all; by default the setting ``retry_seconds``.
+        call: what must be harmless to repeat.
+        seconds: how long to try in all.
 
     Raises:
-        Exception: what the last try raised; what will not pass (a full disk, a missing index, a node of our own that is gone) at once.
+        Exception: what the last try raised; what will not pass (a missing index, a node of our own that is gone) at once.
     """
     from tenacity import Retrying, retry_if_exception, stop_before_delay, wait_random_exponential
 
     return Retrying(
         retry=retry_if_exception(_may_pass),
         wait=wait_random_exponential(multiplier=_FIRST_WAIT, max=_LONGEST_WAIT),
-        stop=stop_before_delay(settings().retry_seconds if seconds is None else seconds),
+        stop=stop_before_delay(seconds),
         reraise=True,
     )(call)
 
 
 def _may_pass(error: BaseException) -> bool:
-    from elastic_transport import TlsError
-    from elasticsearch import ApiError, ConnectionTimeout
-    from elasticsearch import ConnectionError as ConnectionFailed
+    from elastic_transport import ConnectionError as ConnectionFailed
+    from elastic_transport import ConnectionTimeout, TlsError
 
     if isinstance(error, Busy | ConnectionTimeout):
         return True
-    if isinstance(error, ConnectionFailed):
-        # Our own node comes back with the next command only, at another port.
-        return not isinstance(error, TlsError) and not _is_own_node_gone()
-    return isinstance(error, ApiError) and error.status_code in BUSY and not _tells_full_disk(error.body)
+    # Our own node comes back with the next command only, at another port.
+    return isinstance(error, ConnectionFailed) and not isinstance(error, TlsError) and not _is_own_node_gone()
 
 
 def _is_own_node_gone() -> bool:
     return settings().url is None and node.running(settings()) is None
 
 
-def _tells_full_disk(body: Any) -> bool:
-    cause = body.get("error") if isinstance(body, dict) else None
-    return isinstance(cause, dict) and is_disk_full(str(cause.get("type", "")), str(cause.get("reason", "")))
+def is_disk_full(cause: Any) -> bool:
+    """Whether an error of Elasticsearch (its type and reason) means the flood-stage block, or a disk that is really full."""
+    if not isinstance(cause, dict):
+        return False
+    kind, reason = str(cause.get("type", "")), str(cause.get("reason", ""))
+    return (kind == "cluster_block_exception" and "read-only-allow-delete" in reason) or "no space left" in reason.lower()

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from core.errors import EngineError
+from es.bulk import Operation, refusal, send
 from es.client import speaking
 
 if TYPE_CHECKING:
     from elasticsearch import Elasticsearch
 
 _PAGE = 2_000
+_ABSENT = 404
 _KEPT = "10m"  # between two pages; whoever takes longer over one first notes what it needs
 
 
@@ -62,24 +64,24 @@ def delete(client: Elasticsearch, documents: Iterable[tuple[str, str]]) -> int:
     Raises:
         EngineError: Elasticsearch refused to.
     """
-    actions = ({"_op_type": "delete", "_index": index, "_id": id_} for index, id_ in documents)
-    return bulk(client, actions)
+    return _bulk(client, (Operation.of({"delete": {"_index": index, "_id": id_}}, None) for index, id_ in documents))
 
 
-def bulk(client: Elasticsearch, actions: Iterable[dict[str, Any]]) -> int:
-    """Deletes or partial updates, in bulk; what is not there (any more) doesn't matter. Returns how many were done.
+def update(client: Elasticsearch, documents: Iterable[tuple[str, str, Mapping[str, Any]]]) -> int:
+    """Merges something into documents by index and id, in bulk; those that are gone don't matter. Returns how many there were.
 
     Raises:
-        EngineError: Elasticsearch refused one.
+        EngineError: Elasticsearch refused to.
     """
-    from elasticsearch.helpers import streaming_bulk
+    return _bulk(client, (Operation.of({"update": {"_index": index, "_id": id_}}, {"doc": part}) for index, id_, part in documents))
 
+
+def _bulk(client: Elasticsearch, operations: Iterator[Operation]) -> int:
     done = 0
-    with speaking():
-        for ok, item in streaming_bulk(client, actions, chunk_size=_PAGE, raise_on_error=False, max_retries=6, max_backoff=30):
-            operation, result = item.popitem()
-            done += ok
-            if not ok and result["status"] != 404:  # noqa: PLR2004
-                kind = result.get("error", {}).get("type", "error")
-                raise EngineError(f"Elasticsearch refused to {operation} a document ({kind}, status {result['status']}).")
+    while some := list(islice(operations, _PAGE)):
+        for operation, result in zip(some, send(client, some), strict=True):
+            if "error" not in result and result["status"] != _ABSENT:
+                done += 1
+            elif result["status"] != _ABSENT:
+                raise refusal(operation, result)
     return done

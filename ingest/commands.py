@@ -194,17 +194,19 @@ def _check_prune(person: PersonFrom, yes: bool) -> None:
 
 
 def _prune(client: Elasticsearch, sources: list[Path], report: Report, yes: bool) -> None:
+    from es.transport import patience
     from ingest import prune
 
     if report.closed:
         say(f"facedex: nothing was pruned, because {report.closed:,} folders can't be read: what they hold is not known.")
         return
-    if not yes:
-        gone = prune.gone(client, report.collection, sources)
-        if not gone.total():
-            return
-        ask(f"Delete {gone['faces']:,} faces and {gone['rejects']:,} rejects whose photos are gone?")
-    report.pruned = prune.prune(client, report.collection, sources)
+    with patience(client):
+        if not yes:
+            gone = prune.gone(client, report.collection, sources)
+            if not gone.total():
+                return
+            ask(f"Delete {gone['faces']:,} faces and {gone['rejects']:,} rejects whose photos are gone?")
+        report.pruned = prune.prune(client, report.collection, sources)
 
 
 def show_report(report: Report, json: bool, more: Mapping[str, Any] | None = None) -> None:

@@ -11,11 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from es.client import speaking
 from es.documents import alias, rejects_alias
-from es.patience import patiently
 from ingest.known import PASSING
 
 if TYPE_CHECKING:
-    from elastic_transport import ObjectApiResponse
     from elasticsearch import Elasticsearch
 
 _WINDOW = 10_000  # the most hits that Elasticsearch answers at once
@@ -65,10 +63,8 @@ def _rows(client: Elasticsearch, name: str, hashes: list[str], paths: list[str])
     if not hashes and not paths:
         return []
     asked = [{"terms": {key: values}} for key, values in (("image.sha256", hashes), ("image.path", paths)) if values]
-    patient = client.options(max_retries=0)  # its own retries come without a wait
-
-    def ask() -> ObjectApiResponse[Any]:
-        return patient.search(
+    with speaking():
+        answer = client.search(
             index=[alias(name), rejects_alias(name)],
             query={"bool": {"filter": {"bool": {"should": asked}}}},
             size=_WINDOW,
@@ -81,9 +77,6 @@ def _rows(client: Elasticsearch, name: str, hashes: list[str], paths: list[str])
             allow_partial_search_results=False,
             filter_path="hits.hits.fields",
         )
-
-    with speaking():
-        answer = patiently(ask)
     hits = answer.get("hits", {}).get("hits", [])
     if len(hits) < _WINDOW or len(hashes) + len(paths) == 1:
         return [hit["fields"] for hit in hits]

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from es.client import speaking
 from es.documents import alias, rejects_alias
-from es.patience import patiently
 from ingest.worker import Reject
 
 if TYPE_CHECKING:
@@ -45,9 +44,8 @@ def lookup(client: Elasticsearch, name: str, hashes: Iterable[str]) -> dict[str,
     wanted = sorted(set(hashes))
     if not wanted:
         return {}
-
-    def ask() -> Any:
-        return client.search(
+    with speaking():
+        answer = client.search(
             index=[alias(name), rejects_alias(name)],
             query={"bool": {"filter": {"terms": {"image.sha256": wanted}}}},
             size=_WINDOW,
@@ -58,9 +56,6 @@ def lookup(client: Elasticsearch, name: str, hashes: Iterable[str]) -> dict[str,
             allow_partial_search_results=False,  # what a lost shard holds must not look new
             filter_path="hits.hits._id,hits.hits.fields,hits.hits._source",
         )
-
-    with speaking():
-        answer = patiently(ask)
     hits = answer.get("hits", {}).get("hits", [])
     if len(hits) == _WINDOW and len(wanted) > 1:  # group photos with very many faces
         half = len(wanted) // 2

@@ -19,8 +19,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from es.client import speaking
 from es.documents import alias, rejects_alias
-from es.patience import patiently
-from es.scan import bulk, delete, scan
+from es.scan import delete, scan, update
 from ingest import presence
 from ingest.fingerprints import Fingerprints, Look
 from ingest.glance import Glance, Glimpse, glance
@@ -190,8 +189,8 @@ class Resume:
         for stored in self._now({"terms": {"image.sha256": sorted(lost)}}):
             if stored.sha256 in lost and stored.path in batch.seen.contents[stored.sha256].paths:  # else this run moved it already
                 moved.add(stored.sha256)
-                updates.append({"_op_type": "update", "_index": stored.index, "_id": stored.id, "doc": _place(lost[stored.sha256])})
-        bulk(self._client, updates)
+                updates.append((stored.index, stored.id, _place(lost[stored.sha256])))
+        update(self._client, updates)
         self.moved += len(moved)
 
     def _standing(self, batch: _Batch, hashes: Iterable[str]) -> set[str]:
@@ -246,7 +245,7 @@ class Resume:
     def _got(self, hits: Sequence[dict[str, Any]]) -> Iterator[_Stored]:
         wanted = [{"_index": hit["_index"], "_id": hit["_id"], "_source": ["image.path", "image.sha256"]} for hit in hits]
         with speaking():
-            documents = patiently(lambda: self._client.options(max_retries=0).mget(docs=wanted))["docs"]
+            documents = self._client.mget(docs=wanted)["docs"]
         for found in documents:
             if found.get("found"):
                 image = found["_source"]["image"]

@@ -15,10 +15,12 @@ from core.terminal import say
 from es.client import speaking
 from es.documents import alias, rejects_alias
 from es.loading import BulkLoad, recover
+from es.transport import patience
 from ingest.executors import embedder
 from ingest.fingerprints import Fingerprints
 from ingest.report import RejectsFile, Report
 from ingest.resume import Job, Resume
+from ingest.tally import Tally
 from ingest.worker import Detection, Outcome, represent
 from ingest.writer import Work, Writer
 
@@ -32,7 +34,6 @@ if TYPE_CHECKING:
     from ingest.sources import Source
 
 _MANY = 10_000  # new photos from which a run is a bulk load
-_NAMES = 2  # as many as tell whether all photos got the same one
 _WINDOW = 64  # photos on their way, for each worker: bounds memory, and keeps the others busy behind a slow photo
 
 
@@ -58,7 +59,7 @@ class Options:
     merge: bool = True  # the index, after a bulk load
 
 
-def ingest(  # noqa: PLR0915 - a run as iterators that share a report
+def ingest(
     client: Elasticsearch,
     name: str,
     recipe: Recipe,
@@ -85,63 +86,39 @@ def ingest(  # noqa: PLR0915 - a run as iterators that share a report
     from faces.pipeline import prepare
 
     prepare(recipe, anti_spoofing=options.detection.anti_spoofing)
+    with patience(client):
+        report = _run(client, name, recipe, sources, rejects, options, seen)
+    return report.finish()
+
+
+def _run(
+    client: Elasticsearch,
+    name: str,
+    recipe: Recipe,
+    sources: Iterable[Source],
+    rejects: RejectsFile,
+    options: Options,
+    seen: Callable[[Report], None],
+) -> Report:
     had_faces = settle(client, name)
     report = Report(run=f"{uuid.uuid4()}", collection=name)
     writer = Writer(client, name, model=recipe.model, run=report.run, detection=str(options.detection))
-
-    def note(work: Work) -> None:
-        reject = work.outcome.reject
-        if reject is not None:
-            report.rejected[reject.reason] += 1
-            report.closed += reject.reason == "unreadable" and os.path.isdir(work.source.path)  # noqa: PTH112 - never an error
-            rejects.add(work.source.path, reject)
-        elif work.created:
-            report.indexed += 1
-            report.faces += work.created
-        else:
-            report.skipped += 1
-        report.below_quality += work.outcome.below_quality
-        if work.outcome.seconds:
-            report.stages.update(work.outcome.seconds)
-        resume.done(work.source, work.outcome.sha256)
-        seen(report)
-
-    def unsettled() -> Iterator[Job]:
-        for job in resume.jobs(sources):
-            if not job.settled:
-                yield job
-                continue
-            report.passed_by += 1
-            if job.known is not None and job.known.reject is not None:
-                note(Work(job.source, Outcome(job.sha256, reject=job.known.reject), job.known))
-            else:  # as note() would, for the millions that did not change
-                report.skipped += 1
-                resume.done(job.source, job.sha256)
-                seen(report)
-
-    def embedded() -> Iterator[Work]:
-        for work in embed(unsettled(), recipe, options, report):
-            report.embedded += 1
-            report.again += work.known is not None
-            if len(report.people) < _NAMES:
-                report.people.add(work.source.person)
-            seen(report)
-            yield work
-
     with _files(client, name, options) as files, BulkLoad(client, name, say, merge=options.merge) as load:
         resume = Resume(client, name, str(options.detection), files, again=options.again)
+        tally = Tally(report, resume, rejects, seen)
         if options.bulk_load:
             load.begin()
-        for work in writer.write(embedded()):
-            note(work)
+        works = embed(tally.open(resume.jobs(sources)), recipe, options, report)
+        for work in writer.write(tally.embedded(works)):
+            tally.stored(work)
             if options.bulk_load is None and not load.is_on and report.indexed >= _MANY:
                 load.begin(keep_replicas=had_faces)
             load.renew()
-    report.moved, report.replaced = resume.moved, resume.replaced
     _refresh(client, name)
+    report.moved, report.replaced = resume.moved, resume.replaced
     report.stages.update({"lookup": resume.seconds, "write": writer.seconds})
     report.rejects_file = rejects.written
-    return report.finish()
+    return report
 
 
 def settle(client: Elasticsearch, name: str) -> bool:

@@ -103,9 +103,9 @@ def _found(source: str, limits: web.Limits) -> Iterator[Found]:
     elif _is_in_archive(source):
         yield from _in_archive(os.path.abspath(source))  # noqa: PTH100
     else:
-        for photo in walk(Path(source)) if Path(source).is_dir() else iter([Path(source)]):
-            path = os.path.abspath(photo)  # noqa: PTH100 - Path.absolute keeps "..", and links stay as they are named
-            yield path, path, None
+        path = os.path.abspath(source)  # noqa: PTH100 - Path.absolute keeps "..", and links stay as they are named
+        for photo in walk(path) if os.path.isdir(path) else (path,):  # noqa: PTH112
+            yield photo, photo, None
 
 
 def _in_archive(source: str) -> Iterator[Found]:
@@ -200,25 +200,34 @@ def _shown(address: str) -> str:
     return _CREDENTIALS.sub("", address)
 
 
-def walk(folder: Path, above: tuple[tuple[int, int], ...] = ()) -> Iterator[Path]:
+def walk(folder: str, above: tuple[tuple[int, int], ...] = ()) -> Iterator[str]:
     """The files below a folder, sorted within each folder. Links to folders are followed, once around a loop.
 
     A folder that can't be listed is given out in place of its files, so that it becomes a reject instead of a silent gap.
     """
     try:
-        status = folder.stat()
+        status = os.stat(folder)  # noqa: PTH116
         here = (status.st_dev, status.st_ino)
         if here in above:
             return
-        names = sorted(os.listdir(folder))  # noqa: PTH208 - names alone: a folder can hold a million
+        # Names, and which of them are folders: most file systems tell both at once, and a folder can hold a million.
+        with os.scandir(folder) as entries:
+            names = sorted((entry.name, _is_folder(entry)) for entry in entries)
     except OSError:
         yield folder
         return
-    for name in names:
+    inside = os.path.join(folder, "")  # noqa: PTH118
+    for name, is_folder in names:
         if name.startswith("."):
             continue
-        path = folder / name
-        if os.path.isdir(path):  # noqa: PTH112 - unlike Path.is_dir, false for whatever can't be looked at
-            yield from walk(path, (*above, here))
+        if is_folder:
+            yield from walk(inside + name, (*above, here))
         else:
-            yield path
+            yield inside + name
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # links in a circle, for instance
+        return False

@@ -11,8 +11,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from core.errors import EngineError, StorageError
-from es.bulk import Operation, Result, is_full, send
+from core.errors import EngineError
+from es.bulk import Operation, refusal, send
 from es.documents import alias, face_id, reject_id, rejects_alias
 from ingest.known import Known
 from ingest.sources import Source
@@ -113,7 +113,7 @@ class Writer:
                 if operation.kind == "create":
                     batch.owners[operation.key[1]].created += 1
             elif (operation.kind, result["status"]) not in _HARMLESS:
-                raise _refusal(result)
+                raise refusal(operation, result)
         return batch.works
 
     def _add(self, work: Work, batch: _Batch) -> None:
@@ -197,14 +197,3 @@ class Writer:
             image["sha256"] = work.outcome.sha256
         reject = work.outcome.reject
         return self._common(work, now) | {"image": image, "reason": reject.reason, "message": reject.message}
-
-
-def _refusal(result: Result) -> EngineError | StorageError:
-    # Only the type is repeated: reasons can quote the rejected value, and that can be a face vector.
-    kind = str((result.get("error") or {}).get("type", "error"))
-    if is_full(result):
-        return StorageError(
-            "Elasticsearch takes no more writes because its disk is full: free space, then run this again; nothing is lost or done twice.",
-            code="disk_full",
-        )
-    return EngineError(f"Elasticsearch refused to store a face ({kind}, status {result['status']}): nothing further was ingested.")

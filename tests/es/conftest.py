@@ -11,6 +11,18 @@ from pathlib import Path
 
 import pytest
 
+from core.settings import settings
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Half a second, for a cluster that stays busy."""
+    monkeypatch.setenv("FACEDEX_RETRY_SECONDS", "0.5")
+    settings.cache_clear()
+    yield
+    monkeypatch.undo()
+    settings.cache_clear()
+
 
 @pytest.fixture
 def open_dir() -> Iterator[Path]:

@@ -1,4 +1,13 @@
-from es.bulk import Operation, parts
+from collections.abc import Iterator
+
+import pytest
+from elasticsearch import Elasticsearch
+
+from core.errors import EngineError
+from core.settings import settings
+from es.bulk import Operation, parts, send
+from es.client import connect
+from tests.storm import between
 
 
 def operations(*sizes: int) -> list[Operation]:
@@ -18,3 +27,52 @@ def test_an_operation_is_what_the_server_reads() -> None:
     assert made.key == ("i", "a")
     assert made.lines == (b'{"create":{"_index":"i","_id":"a"}}', b'{"person":"Zo\\u00eb"}')
     assert Operation.of({"delete": {"_index": "i", "_id": "a"}}, None).size == len(b'{"delete":{"_index":"i","_id":"a"}}\n')
+
+
+def person(index: str, id_: str, person: str, kind: str = "index") -> Operation:
+    return Operation.of({kind: {"_index": index, "_id": id_}}, {"person": person})
+
+
+@pytest.fixture
+def index(client: Elasticsearch, name: str) -> Iterator[str]:
+    client.indices.create(index=name, mappings={"properties": {"person": {"type": "keyword"}}})
+    yield name
+    client.indices.delete(index=name)
+
+
+def people(client: Elasticsearch, index: str) -> dict[str, str]:
+    client.indices.refresh(index=index)
+    return {hit["_id"]: hit["_source"]["person"] for hit in client.search(index=index)["hits"]["hits"]}
+
+
+def test_what_is_refused_for_lack_of_room_is_sent_again_and_all_ends_in_order(client: Elasticsearch, index: str) -> None:
+    sent = 0
+
+    def refused(number: int) -> bool:
+        nonlocal sent
+        sent += 1
+        return sent in {1, 5}  # the first one, and that again
+
+    operations = [
+        person(index, "a", "Ada"),
+        person(index, "b", "Bo"),
+        person(index, "a", "Eve"),  # refused only because what comes before it was
+        Operation.of({"delete": {"_index": index, "_id": "none"}}, None),
+    ]
+    with between(client, refused=refused) as url, connect(settings().model_copy(update={"url": url})) as shaken:
+        results = send(shaken, operations)
+    assert sent == 4 + 2 + 2
+    assert [result["status"] for result in results] == [200, 201, 200, 404]  # the last a came before the first
+    assert people(client, index) == {"a": "Eve", "b": "Bo"}
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_cluster_that_keeps_refusing_is_given_up(client: Elasticsearch, index: str) -> None:
+    with (
+        between(client, refused=lambda number: number == 0) as url,
+        connect(settings().model_copy(update={"url": url})) as shaken,
+        pytest.raises(EngineError) as caught,
+    ):
+        send(shaken, [person(index, "a", "Ada"), person(index, "b", "Bo")])
+    assert caught.value.code == "overloaded"
+    assert people(client, index) == {"b": "Bo"}

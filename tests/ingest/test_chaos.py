@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
 import json
 import os
 import random
@@ -11,11 +10,8 @@ import signal
 import subprocess
 import sys
 import tempfile
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +23,7 @@ from core.settings import Settings
 from es import node as embedded
 from es.documents import alias
 from tests.faces_made import small_copies
+from tests.storm import between
 
 Content = set[tuple[str, tuple[float, ...]]]
 
@@ -154,70 +151,6 @@ def test_disk_full_comes_and_goes(
     client.indices.put_settings(index=f"{alias(name)}*", settings={"index.blocks.read_only_allow_delete": None})
     finish(start(folder, name))
     assert content(client, name) == calm
-
-
-Trouble = Callable[[str], int | None]  # for a path, a status to answer in the node's place, 0 to cut the connection, None to pass on
-
-
-@contextmanager
-def between(client: Elasticsearch, trouble: Trouble) -> Iterator[str]:
-    """A proxy in front of the real node, which answers for it now and then."""
-    target = next(iter(client.transport.node_pool.all())).config
-
-    class Proxy(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def _pass(self) -> None:
-            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            what = trouble(self.path)
-            # A connection can be cut after the node did what it was told, so that the same is asked twice.
-            answer = self._ask(body) if what is None or (what == 0 and len(body) % 2) else None
-            if what == 0:
-                self.close_connection = True
-                return
-            if answer is None:
-                assert what is not None
-                kind = "es_rejected_execution_exception"
-                refusal = json.dumps({"error": {"type": kind, "reason": "a storm", "root_cause": []}, "status": what}).encode()
-                answer = what, {"Content-Type": "application/json", "X-Elastic-Product": "Elasticsearch"}, refusal
-            self._answer(*answer)
-
-        def _ask(self, body: bytes) -> tuple[int, dict[str, str], bytes]:
-            connection = http.client.HTTPConnection(target.host, target.port, timeout=60)
-            try:
-                kept = {key: value for key, value in self.headers.items() if key.lower() not in {"host", "connection", "accept-encoding"}}
-                connection.request(self.command, self.path, body, kept)
-                found = connection.getresponse()
-                return found.status, dict(found.getheaders()), found.read()
-            finally:
-                connection.close()
-
-        def _answer(self, status: int, headers: dict[str, str], body: bytes) -> None:
-            self.send_response(status)
-            for key, value in headers.items():
-                if key.lower() not in {"content-length", "transfer-encoding", "connection"}:
-                    self.send_header(key, value)
-            if self.command != "HEAD":
-                self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            if self.command != "HEAD":
-                self.wfile.write(body)
-
-        do_GET = do_POST = do_PUT = do_HEAD = do_DELETE = _pass  # noqa: N815
-
-        def log_message(self, *_: object) -> None:
-            """Says nothing."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Proxy)
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
 def test_a_storm_of_429_503_and_cut_connections_is_sat_out(
