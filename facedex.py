@@ -6,6 +6,7 @@ Finds one face among millions. Every face becomes one vector, once; a search ask
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from typing import Annotated
 
@@ -60,6 +61,9 @@ def demo(json: Annotated[bool, typer.Option("--json", help="Print JSON for progr
 
 def main() -> None:
     """Runs the command line. Whatever goes wrong is one sentence on stderr (and a JSON document with --json), never a traceback."""
+    for number in (signal.SIGTERM, signal.SIGHUP):  # a pod that is stopped, a terminal that is closed
+        if signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, signal.default_int_handler)  # as Ctrl-C
     try:
         app(prog_name="facedex")
     except FacedexError as error:

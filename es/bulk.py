@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 # Well within the indexing-pressure budget (a tenth of the heap) of the smallest node, even with a few requests at once.
 _REQUEST_BYTES = 8 << 20
+_CREATED, _CONFLICT = 201, 409
 _ANSWER = "items.*._id,items.*.status,items.*.error.type,items.*.error.reason"
 
 Result = Mapping[str, Any]  # what the server says of one operation: its status, and the error if there was one
@@ -75,11 +76,15 @@ def parts(operations: Sequence[Operation], limit: int) -> Iterator[Sequence[Oper
 def _carry_out(client: Elasticsearch, operations: Sequence[Operation]) -> list[Result]:
     impatient = client.options(max_retries=0)  # what is repeated is less each time
     results: dict[int, Result] = {}
+    unanswered = False
 
     def attempt() -> None:
+        nonlocal unanswered
+        again, unanswered = unanswered, True
         left = [number for number in range(len(operations)) if number not in results]
         lines: Any = [line for number in left for line in operations[number].lines]
         answer = impatient.bulk(operations=lines, filter_path=_ANSWER)
+        unanswered = False
         refused: set[tuple[str, str]] = set()
         for number, item in zip(left, answer["items"], strict=True):
             ((_, result),) = item.items()
@@ -88,7 +93,7 @@ def _carry_out(client: Elasticsearch, operations: Sequence[Operation]) -> list[R
             if key in refused or (result["status"] in BUSY and not is_full(result)):
                 refused.add(key)
             else:
-                results[number] = result
+                results[number] = _made(result) if again and operations[number].kind == "create" else result
         if refused:
             raise Busy
 
@@ -101,6 +106,11 @@ def _carry_out(client: Elasticsearch, operations: Sequence[Operation]) -> list[R
                 code="overloaded",
             ) from None
     return [results[number] for number in range(len(operations))]
+
+
+def _made(result: Result) -> Result:
+    """A document that is there already was made by the same request before, whose answer was lost."""
+    return {"_id": result["_id"], "status": _CREATED} if result["status"] == _CONFLICT else result
 
 
 def is_full(result: Result) -> bool:

@@ -3,8 +3,9 @@
 What is to be restored stands in the cluster itself, so that a load that is cut off, however, leaves a trace that the next command finds.
 Each load marks the collection with an alias of its own, whose filter holds what it found and until when the mark is good. Adding an alias
 is one atomic change of the cluster's state, and aliases are read together with the settings: so a load that finds no mark has read
-settings that no other load had changed yet. The last load to end restores, and only then takes its mark away. Where two cross, the mode
-can end too early, which costs speed; it can't stay.
+settings that no other load had changed yet. A load that ends first says so on its mark, then looks at the others': so of loads that end
+at the same moment at least one sees that none is left, restores, and only then takes the marks away. Where two cross, the mode can end
+too early, which costs speed; it can't stay.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
 _MARK = "--loading-"  # no collection's name has two dashes
 _LEASE = 600.0  # seconds that a mark is good for; a load that lives renews its own
+_OVER = 0.0
 _MODE = {"refresh_interval": "-1"}
 _NO_COPIES = {"auto_expand_replicas": "false", "number_of_replicas": "0"}
 _SHAPE = ",".join(f"*.settings.index.{name}" for name in ("refresh_interval", "auto_expand_replicas", "number_of_replicas"))
@@ -63,13 +65,15 @@ class _State:
     settings: Mapping[str, str | None]
     marks: Mapping[str, Mark]  # by alias
 
-    def others(self, own: str | None = None) -> list[Mark]:
-        """Other loads that go on."""
-        return [mark for name, mark in self.marks.items() if name != own and not mark.is_stale]
+    @property
+    def is_loading(self) -> bool:
+        """Whether a load goes on."""
+        return any(not mark.is_stale for mark in self.marks.values())
 
-    def over(self, own: str | None = None) -> list[str]:
-        """Marks to take away."""
-        return [name for name, mark in self.marks.items() if name == own or mark.is_stale]
+    @property
+    def over(self) -> list[str]:
+        """Marks of loads that are over."""
+        return [name for name, mark in self.marks.items() if mark.is_stale]
 
 
 class BulkLoad:
@@ -84,11 +88,7 @@ class BulkLoad:
         self._index = ""
         self._restore: Mapping[str, str | None] = {}
         self._renewed: float | None = None  # None: not begun
-
-    @property
-    def is_on(self) -> bool:
-        """Whether the mode is on."""
-        return self._renewed is not None
+        self._tried = False
 
     def begin(self, *, keep_replicas: bool = False) -> None:
         """Switches the mode on.
@@ -96,19 +96,31 @@ class BulkLoad:
         Raises:
             FacedexError: the cluster refuses.
         """
+        self._tried = True
         state = _read(self._client, self._name)
         known = next(iter(state.marks.values()), None)
         self._index, self._restore = state.index, known.restore if known else state.settings
-        self._mark()
+        self._mark(time.time() + _LEASE)
         _put(self._client, state.index, _MODE if keep_replicas else _MODE | _NO_COPIES)
+
+    def try_begin(self, *, keep_replicas: bool) -> None:
+        """Switches the mode on, unless it is, if the cluster lets us: what is only quicker is no reason to fail. Tried once."""
+        if self._tried:
+            return
+        self._tried = True
+        try:
+            self.begin(keep_replicas=keep_replicas)
+        except FacedexError as error:
+            self._say(f"facedex: goes on without bulk-load mode, which was refused: {error}")
 
     def renew(self) -> None:
         """To be called now and then while the load goes on."""
         if self._renewed is not None and time.monotonic() - self._renewed > _LEASE / 3:
-            self._mark()
+            with suppress(FacedexError):  # whatever is wrong, the photos' own requests will tell it
+                self._mark(time.time() + _LEASE)
 
-    def _mark(self) -> None:
-        mark = Mark(self._restore, time.time() + _LEASE, socket.gethostname(), os.getpid(), processes.mark(os.getpid()))
+    def _mark(self, until: float) -> None:
+        mark = Mark(self._restore, until, socket.gethostname(), os.getpid(), processes.mark(os.getpid()))
         # A filter is the one place of an alias for words of one's own. Nobody searches through this alias.
         hidden = {"filter": {"terms": {"ingest.run": [json.dumps(asdict(mark))]}}}
         with speaking():
@@ -122,7 +134,8 @@ class BulkLoad:
         if self._renewed is None:
             return
         try:
-            _settle(self._client, self._name, self._own)
+            self._mark(_OVER)
+            _settle(self._client, self._name)
         except FacedexError as failed:
             # The mark stays: it is put right later. (A collection that was deleted meanwhile needs nothing.)
             if not isinstance(failed, CollectionError):
@@ -138,34 +151,33 @@ def recover(client: Elasticsearch, name: str) -> bool:
     Raises:
         FacedexError: the cluster refuses.
     """
-    state = _read(client, name)
-    if not state.over():
-        return False
-    _settle(client, name)
-    return True
+    return _settle(client, name)
 
 
 def merge(client: Elasticsearch, name: str, say: Say) -> None:
-    """Merges the index of a collection into few segments, which makes searches quicker."""
+    """Merges the index of a collection into few segments, which makes searches quicker. Without that, all is there, too."""
     from elasticsearch import ConnectionTimeout
 
     say("Merging the vector index, so that searches are quick; --no-merge leaves that out, and it can be cut off.")
-    with speaking(), suppress(ConnectionTimeout):  # it goes on in the server
-        client.options(request_timeout=_MERGE_SECONDS, max_retries=0).indices.forcemerge(index=alias(name), max_num_segments=_SEGMENTS)
+    try:
+        with speaking(), suppress(ConnectionTimeout):  # it goes on in the server
+            client.options(request_timeout=_MERGE_SECONDS, max_retries=0).indices.forcemerge(index=alias(name), max_num_segments=_SEGMENTS)
+    except FacedexError as error:
+        say(f"facedex: all is stored, but the index was not merged: {error}")
 
 
-def _settle(client: Elasticsearch, name: str, own: str | None = None) -> None:
-    """Restores, unless others still load; takes away the own mark and those of the dead."""
+def _settle(client: Elasticsearch, name: str) -> bool:
+    """Takes away the marks of loads that are over, and restores if no other goes on; says whether there were any."""
     state = _read(client, name)
-    over = state.over(own)
-    if not over:
-        return
-    if not state.others(own):
-        _put(client, state.index, state.marks[over[0]].restore)
+    if not state.over:
+        return False
+    if not state.is_loading:
+        _put(client, state.index, state.marks[state.over[0]].restore)
         with speaking():
             client.indices.refresh(index=alias(name))
     with speaking():
-        client.indices.update_aliases(actions=[{"remove": {"index": state.index, "aliases": over, "must_exist": False}}])
+        client.indices.update_aliases(actions=[{"remove": {"index": state.index, "aliases": state.over, "must_exist": False}}])
+    return True
 
 
 def _read(client: Elasticsearch, name: str) -> _State:

@@ -27,7 +27,7 @@ def patiently(call: Callable[[], Answer], seconds: float) -> Answer:
         seconds: how long to try in all.
 
     Raises:
-        Exception: what the last try raised; what will not pass (a missing index, a node of our own that is gone) at once.
+        Exception: what the last try raised; what will not pass (a full disk, a missing index, a node of our own that is gone) at once.
     """
     from tenacity import Retrying, retry_if_exception, stop_before_delay, wait_random_exponential
 
@@ -40,17 +40,25 @@ def patiently(call: Callable[[], Answer], seconds: float) -> Answer:
 
 
 def _may_pass(error: BaseException) -> bool:
-    from elastic_transport import ConnectionError as ConnectionFailed
     from elastic_transport import ConnectionTimeout, TlsError
+    from elasticsearch import ApiError
+    from elasticsearch import ConnectionError as ConnectionFailed
 
     if isinstance(error, Busy | ConnectionTimeout):
         return True
+    if isinstance(error, ApiError):
+        return is_passing(error.status_code, error.body)
     # Our own node comes back with the next command only, at another port.
     return isinstance(error, ConnectionFailed) and not isinstance(error, TlsError) and not _is_own_node_gone()
 
 
 def _is_own_node_gone() -> bool:
     return settings().url is None and node.running(settings()) is None
+
+
+def is_passing(status: int, body: Any) -> bool:
+    """Whether an answer says that the same may go well in a moment. A full disk is told at once: freeing it takes longer."""
+    return status in BUSY and not (isinstance(body, dict) and is_disk_full(body.get("error")))
 
 
 def is_disk_full(cause: Any) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from elasticsearch import Elasticsearch
 
 _PAGE = 2_000
-_ABSENT = 404
+HARMLESS = frozenset({404, 409})  # gone, or changed by somebody else, who then saw to it
 _KEPT = "10m"  # between two pages; whoever takes longer over one first notes what it needs
 
 
@@ -58,30 +59,58 @@ def scan(
             client.close_point_in_time(id=pit)
 
 
-def delete(client: Elasticsearch, documents: Iterable[tuple[str, str]]) -> int:
-    """Deletes documents by index and id, in bulk; those that are gone already don't matter. Returns how many were deleted.
+@dataclass(frozen=True, slots=True)
+class Document:
+    """One document as it is now; ``version`` (sequence number and primary term) tells whether it still is when it is changed."""
+
+    index: str
+    id: str
+    version: tuple[int, int]
+    source: Mapping[str, Any]
+
+    def operation(self, kind: str, document: Mapping[str, Any] | None = None) -> Operation:
+        """A bulk operation that does nothing if somebody else changed the document meanwhile."""
+        number, term = self.version
+        return Operation.of({kind: {"_index": self.index, "_id": self.id, "if_seq_no": number, "if_primary_term": term}}, document)
+
+
+def current(client: Elasticsearch, hits: Iterable[Mapping[str, Any]], source: Sequence[str]) -> Iterator[Document]:
+    """The documents of hits, read in real time: a search sees neither what was written a moment ago nor what is written after it."""
+    hits = iter(hits)
+    while some := list(islice(hits, _PAGE)):
+        wanted = [{"_index": hit["_index"], "_id": hit["_id"], "_source": list(source)} for hit in some]
+        with speaking():
+            found = client.mget(docs=wanted)["docs"]
+        for each in found:
+            if each.get("found"):
+                yield Document(each["_index"], each["_id"], (each["_seq_no"], each["_primary_term"]), each["_source"])
+
+
+def delete(client: Elasticsearch, documents: Iterable[Document]) -> int:
+    """Deletes documents, in bulk; those that are gone or changed meanwhile don't matter. Returns how many were deleted.
 
     Raises:
         EngineError: Elasticsearch refused to.
     """
-    return _bulk(client, (Operation.of({"delete": {"_index": index, "_id": id_}}, None) for index, id_ in documents))
+    return _bulk(client, (document.operation("delete") for document in documents))
 
 
-def update(client: Elasticsearch, documents: Iterable[tuple[str, str, Mapping[str, Any]]]) -> int:
-    """Merges something into documents by index and id, in bulk; those that are gone don't matter. Returns how many there were.
+def update(client: Elasticsearch, documents: Iterable[tuple[Document, Mapping[str, Any]]]) -> int:
+    """Merges something into documents, in bulk; those that are gone or changed meanwhile don't matter. Returns how many there were.
 
     Raises:
         EngineError: Elasticsearch refused to.
     """
-    return _bulk(client, (Operation.of({"update": {"_index": index, "_id": id_}}, {"doc": part}) for index, id_, part in documents))
+    return _bulk(client, (document.operation("update", {"doc": part}) for document, part in documents))
 
 
 def _bulk(client: Elasticsearch, operations: Iterator[Operation]) -> int:
     done = 0
     while some := list(islice(operations, _PAGE)):
         for operation, result in zip(some, send(client, some), strict=True):
-            if "error" not in result and result["status"] != _ABSENT:
-                done += 1
-            elif result["status"] != _ABSENT:
+            if result["status"] in HARMLESS:
+                continue
+            if "error" in result:
                 raise refusal(operation, result)
+            done += 1
     return done

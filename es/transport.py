@@ -10,7 +10,7 @@ import elastic_transport
 from elastic_transport import TransportApiResponse
 
 from core.settings import settings
-from es.patience import BUSY, Busy, is_disk_full, patiently
+from es.patience import Busy, is_passing, patiently
 
 if TYPE_CHECKING:
     from elasticsearch import Elasticsearch
@@ -31,7 +31,7 @@ class Transport(elastic_transport.Transport):
         def attempt() -> TransportApiResponse:
             nonlocal answer
             answer = super(Transport, self).perform_request(method, target, **how)
-            if answer.meta.status in BUSY and not _tells_full_disk(answer.body):
+            if is_passing(answer.meta.status, answer.body):
                 raise Busy
             return answer
 
@@ -52,7 +52,3 @@ def patience(client: Elasticsearch) -> Iterator[None]:
         yield
     finally:
         transport.patience = before
-
-
-def _tells_full_disk(body: Any) -> bool:
-    return isinstance(body, dict) and is_disk_full(body.get("error"))

@@ -22,6 +22,7 @@ from ingest.sources import PersonFrom
 if TYPE_CHECKING:
     from elasticsearch import Elasticsearch
 
+    from es.collections import Collection
     from faces.recipe import Recipe
     from ingest.report import Report
 
@@ -141,18 +142,19 @@ def ingest(
     with connection.connect(settings(), say) as client:
         if settings().url and (concern := connection.version_concern(connection.server_version(client))):
             say(f"facedex: {concern}")
-        found = find(client, collection)
-        if found is None:
-            recipe = resolve(*names)
-            _create(client, collection, recipe)
-        else:
-            recipe = agreed(collection, found.recipe, model=model, detector=detector)
+        found = find(client, collection) or _create(client, collection, resolve(*names))
+        recipe = agreed(collection, found.recipe, model=model, detector=detector)
         with RejectsFile(rejects) as file, shown(lambda: sources.photos(source, person, limits)) as seen:
             report = run(client, collection, recipe, sources.photos(source, person, limits), file, options, seen)
+        if not json:
+            show_report(report, json)
         if prune:
             # What is gone can be told of this machine's files only.
             _prune(client, [Path(each) for each in source if "://" not in each], report, yes)
-    show_report(report, json)
+    if json:
+        print_json(report.as_dict())
+    elif report.pruned.total():
+        show(f"Pruned, as their photos are gone: {report.pruned['faces']:,} faces, {report.pruned['rejects']:,} rejects.")
     raise typer.Exit(INCOMPLETE if report.rejected else DONE)
 
 
@@ -176,14 +178,15 @@ def gate(asked: list[str]) -> tuple[tuple[str, float], ...]:
     return tuple(sorted(least.items()))
 
 
-def _create(client: Elasticsearch, name: str, recipe: Recipe) -> None:
-    from es.collections import create
+def _create(client: Elasticsearch, name: str, recipe: Recipe) -> Collection:
+    from es.collections import create, get
 
     try:
-        create(client, name, recipe.as_dict())
+        return create(client, name, recipe.as_dict())
     except CollectionError as error:
-        if error.code != "collection_exists":  # another ingest was quicker
+        if error.code != "collection_exists":
             raise
+        return get(client, name)  # another ingest was quicker, perhaps with a recipe of its own
 
 
 def _check_prune(person: PersonFrom, yes: bool) -> None:
@@ -237,8 +240,6 @@ def show_report(report: Report, json: bool, more: Mapping[str, Any] | None = Non
     if report.indexed > 1 and len(report.people) == 1 and None not in report.people:
         name = next(iter(report.people))
         show(f"All of them were taken for photos of {name!r}, the folder they are in: --person none leaves people unnamed.")
-    if report.pruned.total():
-        show(f"Pruned, as their photos are gone: {report.pruned['faces']:,} faces, {report.pruned['rejects']:,} rejects.")
     if report.stages:
         show(pace(report))
     if report.rejects_file:

@@ -18,8 +18,8 @@ import struct
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from multiprocessing.pool import ThreadPool
 from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Self
@@ -60,13 +60,15 @@ class Fingerprints:
         self._lock = threading.Lock()  # one thread looks ahead while another remembers
         self._new: list[tuple[int, bytes, bytes]] = []
         self._database = _opened(file, owner)
-        self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix="hash")
+        self._readers = ThreadPool(_READERS)  # its threads never keep a process from ending: a place can be slow to read
+        self._closed = False
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._readers.shutdown(cancel_futures=True)
+        self._closed = True
+        self._readers.close()
         with self._lock:
             self._flush()
             self._database.close()
@@ -85,12 +87,15 @@ class Fingerprints:
             else:
                 looks.append(None)
                 unread.append(path)
-        read = self._readers.map(_read, unread)
+        read = self._readers.imap(self._read, unread)
         return [look or next(read) for look in looks]
 
     def read(self, places: Sequence[Place]) -> Iterator[Look]:
         """What each place contains that is no file of its own."""
-        return self._readers.map(lambda place: Look(place.sha256()), places)
+        return self._readers.imap(lambda place: Look(None) if self._closed else Look(place.sha256()), places)
+
+    def _read(self, path: str) -> Look:
+        return Look(None) if self._closed else _read(path)
 
     def remember(self, path: str, look: Look) -> None:
         """Keeps what a file contained. Only for photos that the collection has acknowledged."""
@@ -120,11 +125,13 @@ def _opened(file: Path | None, owner: str) -> sqlite3.Connection:
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         return _prepared(str(file), owner)
-    except sqlite3.DatabaseError:
-        with suppress(OSError):
-            file.unlink()
+    except sqlite3.OperationalError:  # another run holds it, or the disk is full: it stays as it is
+        return _prepared(_MEMORY, owner)
+    except sqlite3.DatabaseError:  # it is none
+        for broken in (file, Path(f"{file}-wal"), Path(f"{file}-shm")):
+            broken.unlink(missing_ok=True)
     except OSError:
-        pass
+        return _prepared(_MEMORY, owner)
     try:
         return _prepared(str(file), owner)
     except sqlite3.Error:

@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 from es.client import speaking
 from es.documents import alias, rejects_alias
+from es.scan import Document
 from ingest.worker import Reject
 
 if TYPE_CHECKING:
     from elasticsearch import Elasticsearch
 
 _WINDOW = 10_000  # the most hits that Elasticsearch answers at once
-PASSING = {"timeout", "worker_died", "failed"}  # rejects that another run may do better on
+# Rejects that another run may do better on. They say nothing of the photo's faces: what is stored of those stays.
+PASSING = {"timeout", "worker_died", "failed"}
 
 
 @dataclass(slots=True)
@@ -23,7 +25,7 @@ class Known:
 
     faces: dict[str, tuple[str, int]] = field(default_factory=dict)  # id: how it was looked for, how many faces that look found
     rejects: dict[str, tuple[str, Reject]] = field(default_factory=dict)  # id: how it was looked for, why it was left out
-    stale: list[tuple[str, str]] = field(default_factory=list)  # index and id of what its path held before it changed
+    stale: list[Document] = field(default_factory=list)  # what its path held before it changed
 
     @property
     def reject(self) -> Reject | None:

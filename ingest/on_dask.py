@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import faulthandler
-import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,7 +10,7 @@ from importlib.metadata import version
 from typing import Any, TypeVar
 
 from core.errors import ModelError
-from ingest.worker import start
+from ingest.worker import limited, start
 
 Result = TypeVar("Result")
 
@@ -50,7 +48,7 @@ def call(order: Order, fn: Callable[..., Result], /, *args: Any, **kwargs: Any) 
 
 @contextmanager
 def _limited(seconds: float) -> Iterator[None]:
-    """Ends this process when a photo takes too long: nothing less stops a native decoder. Its nanny starts the worker again.
+    """Ends this process when a photo takes too long. Its nanny starts the worker again.
 
     A worker without a nanny is not ended: it would be missed by everybody else who uses the cluster.
     """
@@ -59,9 +57,5 @@ def _limited(seconds: float) -> Iterator[None]:
     if get_worker().nanny is None:
         yield
         return
-    with open(os.devnull, "w") as nowhere:  # noqa: PTH123
-        faulthandler.dump_traceback_later(seconds, exit=True, file=nowhere)
-        try:
-            yield
-        finally:
-            faulthandler.cancel_dump_traceback_later()
+    with limited(seconds):
+        yield

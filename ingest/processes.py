@@ -9,16 +9,18 @@ from __future__ import annotations
 import multiprocessing
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection
 from typing import Any
 
 from core.errors import ModelError
-from ingest.worker import start
+from ingest.worker import limited, start
 
 _STARTS = 3  # a process that dies so often before it is ready will always die
+_READY_SECONDS = 600.0  # models on a slow disk take long, but not for ever
+_GRACE_SECONDS = 10.0  # after which a process ends itself, unless its parent did
 # Spawned, not forked: the parent has threads, and a fork could inherit a lock that is held.
 _context = multiprocessing.get_context("spawn")
 _starting = threading.Lock()
@@ -73,7 +75,7 @@ class Workers:
     def _child(self) -> _Child:
         child: _Child | None = getattr(self._mine, "child", None)
         if child is None:
-            child = self._mine.child = _Child(self._initargs)
+            child = self._mine.child = _Child(self._initargs, self._seconds)
             self._children.add(child)
             if self._closed:
                 child.kill()
@@ -89,18 +91,21 @@ class Workers:
 class _Child:
     """One process."""
 
-    def __init__(self, initargs: Any) -> None:
+    def __init__(self, initargs: Any, seconds: float) -> None:
         self._pipe, theirs = _context.Pipe()
-        self._process = _context.Process(target=_serve, args=(theirs, initargs), name="facedex-worker", daemon=True)
-        with _starting:
-            self._process.start()
+        self._process = _context.Process(target=_serve, args=(theirs, initargs, seconds), name="facedex-worker", daemon=True)
+        with _starting, _uninterrupted():
+            try:
+                self._process.start()
+            except OSError as error:
+                raise ModelError(f"No worker process can be started ({error.strerror}): use fewer --workers.", code="workers") from None
         theirs.close()  # so that the end of the process is the end of the pipe
         self._ready = False
 
     def is_ready(self) -> bool:
         """Waits until its models are loaded; false if it died of that."""
         with suppress(EOFError, OSError):
-            self._ready = self._ready or bool(self._pipe.recv())
+            self._ready = self._ready or (self._pipe.poll(_READY_SECONDS) and bool(self._pipe.recv()))
         return self._ready
 
     def give(self, task: Any) -> bool:
@@ -132,16 +137,26 @@ class _Child:
         self._process.join()
 
 
-def _serve(pipe: Connection, initargs: Any) -> None:
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Has a child begin with Ctrl-C held back: it is for the parent, and the child's imports would die of it loudly."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _serve(pipe: Connection, initargs: Any, seconds: float) -> None:
     """The process: prepares itself, then does what comes through the pipe until that closes, as it does when the parent dies."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent
     start(*initargs)
     with suppress(EOFError, ConnectionError):
         pipe.send(True)
         while True:
             fn, args, kwargs = pipe.recv()
             try:
-                answer = True, fn(*args, **kwargs)
+                with limited(seconds + _GRACE_SECONDS):  # a parent that is gone can't end it
+                    answer = True, fn(*args, **kwargs)
             except Exception as error:  # noqa: BLE001 - handed to whoever asks for the result
                 answer = False, error
             pipe.send(answer)

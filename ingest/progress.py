@@ -10,7 +10,6 @@ from contextlib import contextmanager, suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from core.errors import FacedexError
 from core.terminal import console, say
 
 if TYPE_CHECKING:
@@ -57,7 +56,7 @@ def _bar(photos: Callable[[], Iterable[object]]) -> Iterator[Callable[[Report], 
         task = progress.add_task("Photos", total=None, pace="", line="")
 
         def count() -> None:
-            with suppress(FacedexError):  # the run itself will say it
+            with suppress(Exception):  # the run itself will say it
                 progress.update(task, total=sum(1 for _ in photos()))
 
         threading.Thread(target=count, name="count", daemon=True).start()

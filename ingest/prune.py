@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from es.client import speaking
 from es.documents import alias, rejects_alias
-from es.scan import delete, scan
+from es.scan import Document, current, delete, scan
 from ingest.presence import is_gone
 from ingest.writer import text
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 def gone(client: Elasticsearch, name: str, sources: Sequence[Path]) -> Counter[str]:
     """How many ``faces`` and ``rejects`` below these folders (or of these photos) have no file any more."""
-    return Counter(kind for kind, _, _ in _gone(client, name, sources))
+    return Counter(kind for kind, _ in _gone(client, name, sources))
 
 
 def prune(client: Elasticsearch, name: str, sources: Sequence[Path]) -> Counter[str]:
@@ -31,10 +31,12 @@ def prune(client: Elasticsearch, name: str, sources: Sequence[Path]) -> Counter[
     """
     pruned: Counter[str] = Counter()
 
-    def documents() -> Iterator[tuple[str, str]]:
-        for kind, index, id_ in _gone(client, name, sources):
-            pruned[kind] += 1
-            yield index, id_
+    def documents() -> Iterator[Document]:
+        # As they are now: another run may have moved them since.
+        for document in current(client, (hit for _, hit in _gone(client, name, sources)), ["image.path"]):
+            if is_gone(document.source["image"]["path"]):
+                pruned[_kind(name, document.index)] += 1
+                yield document
 
     delete(client, documents())
     with speaking():
@@ -42,11 +44,14 @@ def prune(client: Elasticsearch, name: str, sources: Sequence[Path]) -> Counter[
     return pruned
 
 
-def _gone(client: Elasticsearch, name: str, sources: Sequence[Path]) -> Iterator[tuple[str, str, str]]:
-    rejects = rejects_alias(name)
-    for hit in scan(client, [alias(name), rejects], _below(sources), ["image.path"]):
+def _gone(client: Elasticsearch, name: str, sources: Sequence[Path]) -> Iterator[tuple[str, dict[str, Any]]]:
+    for hit in scan(client, [alias(name), rejects_alias(name)], _below(sources), ["image.path"]):
         if is_gone(hit["fields"]["image.path"][0]):
-            yield "rejects" if hit["_index"].startswith(rejects) else "faces", hit["_index"], hit["_id"]
+            yield _kind(name, hit["_index"]), hit
+
+
+def _kind(name: str, index: str) -> str:
+    return "rejects" if index.startswith(rejects_alias(name)) else "faces"
 
 
 def _below(sources: Sequence[Path]) -> dict[str, Any]:

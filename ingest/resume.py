@@ -10,17 +10,18 @@ before something is changed, the documents themselves are read (in real time, un
 from __future__ import annotations
 
 import itertools
+import json
 import time
-from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from es.client import speaking
 from es.documents import alias, rejects_alias
-from es.scan import delete, scan, update
+from es.scan import Document, current, delete, scan, update
 from ingest import presence
+from ingest.ahead import ahead
+from ingest.contents import Contents
 from ingest.fingerprints import Fingerprints, Look
 from ingest.glance import Glance, Glimpse, glance
 from ingest.known import Known, lookup
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
 
 # Photos asked for at once: many where all of them are remembered, few where each has to be read before the first one is looked at.
 _SMALLEST, _LARGEST = 256, 2048
-_AHEAD = 2  # batches
 _STOOD = 100_000  # photos with copies: so many are not looked for again with each copy
 
 
@@ -59,16 +59,6 @@ class _Batch:
         return path in self.unknown and bool(self.seen.at.get(path, set()) - {sha256})
 
 
-@dataclass(slots=True)
-class _Stored:
-    """One document, as it is now."""
-
-    index: str
-    id: str
-    path: str
-    sha256: str | None
-
-
 class Resume:
     """Decides for the photos of one run.
 
@@ -86,49 +76,48 @@ class Resume:
         self._detection = detection
         self._files = files
         self._again = again
-        self._size = _SMALLEST
         self._pending: dict[str, Look] = {}  # photos on their way, to be remembered once they are stored
         self._stood: dict[str, str] = {}  # stored paths, and the content that they still held when this run looked
-        self._doomed: set[bytes] = set()  # contents whose documents go in this run, because their path has another content now
+        self._doomed = Contents()  # whose documents go in this run, because their path has another content now
+        self._stored = Contents()  # by this run: searches may not see them yet
+        self._copies = Contents()  # of what is stored under another path: each with a path of its own
         self.seconds = 0.0  # spent on waiting for what was read and asked
         self.moved = 0  # photos
         self.replaced = 0  # photos whose old content was stored
 
-    def jobs(self, sources: Iterable[Source]) -> Iterator[Job]:
-        """Each source, in order, with what is to be done with it."""
-        sources = iter(sources)
+    def jobs(self, sources: Iterable[Source]) -> Generator[Job]:
+        """Each source, in order, with what is to be done with it. What the sources raise comes after what they gave."""
         # A thread reads files, another asks Elasticsearch, this one decides: each is a batch ahead of the next.
-        with ThreadPoolExecutor(1, thread_name_prefix="read") as reader, ThreadPoolExecutor(1, thread_name_prefix="ask") as asker:
-
-            def ahead() -> Future[_Batch]:
-                read = reader.submit(self._read, sources)
-                return asker.submit(lambda: self._asked(read.result()))
-
-            coming = deque(ahead() for _ in range(_AHEAD))
-            while (batch := self._waited(coming.popleft())).sources:
-                coming.append(ahead())
+        with closing(ahead(self._asked(ahead(self._read(iter(sources)), "read")), "ask")) as batches:
+            while True:
+                begun = time.perf_counter()
+                batch = next(batches, None)
+                self.seconds += time.perf_counter() - begun
+                if batch is None:
+                    return
                 yield from self._decided(batch)
 
-    def _waited(self, batch: Future[_Batch]) -> _Batch:
-        begun = time.perf_counter()
-        try:
-            return batch.result()
-        finally:
-            self.seconds += time.perf_counter() - begun
-
-    def done(self, source: Source, sha256: str | None) -> None:
+    def done(self, source: Source, sha256: str | None, *, has_faces: bool = False) -> None:
         """Notes that a photo is stored (or its reject is), with the content that was looked at."""
+        if has_faces and sha256 is not None:
+            self._stored.add(sha256)
         look = self._pending.pop(source.path, None) if self._pending else None
         if look is not None and look.sha256 == sha256:
             self._files.remember(source.path, look)
 
-    def _read(self, sources: Iterator[Source]) -> _Batch:
-        some = list(itertools.islice(sources, self._size))
-        looks = self._look(some)
-        paths = [text(source.path) for source in some]
-        unknown = {path for path, look in zip(paths, looks, strict=True) if look.sha256 is not None and not look.remembered}
-        self._size = min(2 * self._size, _LARGEST) if 4 * len(unknown) < len(some) else _SMALLEST
-        return _Batch(some, paths, looks, unknown)
+    def _read(self, sources: Iterator[Source]) -> Generator[_Batch]:
+        size, error = _SMALLEST, None
+        while error is None:
+            some, error = _taken(sources, size)
+            if not some:
+                break
+            looks = self._look(some)
+            paths = [text(source.path) for source in some]
+            unknown = {path for path, look in zip(paths, looks, strict=True) if look.sha256 is not None and not look.remembered}
+            size = min(2 * size, _LARGEST) if 4 * len(unknown) < len(some) else _SMALLEST
+            yield _Batch(some, paths, looks, unknown)
+        if error is not None:
+            raise error
 
     def _look(self, some: Sequence[Source]) -> list[Look]:
         """What each photo contains. Only files can be remembered; parts of archives and addresses are read."""
@@ -136,10 +125,12 @@ class Resume:
         others = self._files.read([source.kept_in for source in some if source.kept_in is not None])
         return [next(files if source.kept_in is None else others) for source in some]
 
-    def _asked(self, batch: _Batch) -> _Batch:
-        hashes = [look.sha256 for look in batch.looks if look.sha256 is not None]
-        batch.seen = glance(self._client, self._name, hashes, list(batch.unknown))
-        return batch
+    def _asked(self, batches: Generator[_Batch]) -> Generator[_Batch]:
+        with closing(batches):
+            for batch in batches:
+                hashes = [look.sha256 for look in batch.looks if look.sha256 is not None]
+                batch.seen = glance(self._client, self._name, hashes, list(batch.unknown))
+                yield batch
 
     def _decided(self, batch: _Batch) -> Iterator[Job]:
         self._move(batch)
@@ -155,101 +146,112 @@ class Resume:
                 yield Job(source, None, None)
                 continue
             entry, old = known.get(look.sha256), stale.get(path, [])
-            settled = look.sha256 in all_settled
+            is_copy = look.sha256 in self._stored and look.sha256 not in self._doomed
+            settled = is_copy or look.sha256 in all_settled
             if settled and old:
                 delete(self._client, old)
             elif old:
                 entry = replace(entry or Known(), stale=old)  # a copy: another photo can have the same content, but not this path
+            if settled and (is_copy or path not in contents[look.sha256].paths):
+                self._copies.add(look.sha256, json.dumps(_place(source)))
             if not look.remembered:
                 self._pending[source.path] = look
             yield Job(source, look.sha256, entry, settled)
 
     def _is_settled(self, sha256: str, entry: Glimpse) -> bool:
-        if self._is_doomed(sha256) or (self._again and entry.reasons):
+        if sha256 in self._doomed or (self._again and entry.reasons):
             return False
         return entry.is_settled(self._detection)
-
-    def _is_doomed(self, sha256: str) -> bool:
-        return bool(self._doomed) and bytes.fromhex(sha256) in self._doomed
 
     def _move(self, batch: _Batch) -> None:
         """Gives photos whose stored path does not hold them any more the path and the person that they have now."""
         elsewhere: dict[str, Source] = {}
         for source, path, look in zip(batch.sources, batch.paths, batch.looks, strict=True):
             entry = batch.seen.contents.get(look.sha256) if look.sha256 is not None else None
-            if entry is not None and entry.paths and path not in entry.paths and not self._is_doomed(str(look.sha256)):
+            if entry is not None and entry.paths - {path} and str(look.sha256) not in self._doomed:
                 elsewhere.setdefault(str(look.sha256), source)
-        if not elsewhere:
-            return
-        standing = self._standing(batch, elsewhere)
-        lost = {sha256: source for sha256, source in elsewhere.items() if sha256 not in standing}
+        # A move that was cut off leaves some faces of a photo here, some there.
+        away = {(sha256, path) for sha256, source in elsewhere.items() for path in batch.seen.contents[sha256].paths - {text(source.path)}}
+        lost = away - self._standing(batch, away) if away else away
         if not lost:
             return
         updates, moved = [], set()
-        for stored in self._now({"terms": {"image.sha256": sorted(lost)}}):
-            if stored.sha256 in lost and stored.path in batch.seen.contents[stored.sha256].paths:  # else this run moved it already
-                moved.add(stored.sha256)
-                updates.append((stored.index, stored.id, _place(lost[stored.sha256])))
+        for document in self._now({"terms": {"image.sha256": sorted({sha256 for sha256, _ in lost})}}):
+            sha256, path = _content(document), document.source["image"]["path"]
+            if (sha256, path) in lost:  # else somebody moved it already
+                updates.append((document, _place(elsewhere[str(sha256)])))
+                moved.add(sha256)
         update(self._client, updates)
-        self.moved += len(moved)
+        self.moved += sum(bool(batch.seen.contents[str(sha256)].faces) for sha256 in moved)
 
-    def _standing(self, batch: _Batch, hashes: Iterable[str]) -> set[str]:
-        """Those of these contents that one of their stored paths still holds."""
+    def _standing(self, batch: _Batch, away: Iterable[tuple[str, str]]) -> set[tuple[str, str]]:
+        """Those of these contents and stored paths where the path still holds the content."""
         here = dict(zip(batch.paths, (look.sha256 for look in batch.looks), strict=True))
-        standing: set[str] = set()
-        unseen: dict[str, list[tuple[str, str]]] = {}  # file: the stored paths that can mean it, and the contents that it may hold
-        for sha256 in hashes:
-            for stored in batch.seen.contents[sha256].paths:
-                if stored in here:
-                    standing |= {sha256} if here[stored] in (sha256, None) else set()
-                elif self._stood.get(stored) == sha256 or not presence.files(stored):
-                    standing.add(sha256)
-                else:
-                    for file in presence.files(stored):
-                        unseen.setdefault(file, []).append((stored, sha256))
+        standing: set[tuple[str, str]] = set()
+        unseen: dict[str, list[tuple[str, str]]] = {}  # file: the contents that it may hold, and the stored paths that can mean it
+        for sha256, stored in away:
+            if stored in here:
+                standing |= {(sha256, stored)} if here[stored] in (sha256, None) else set()
+            elif self._stood.get(stored) == sha256 or not presence.files(stored):
+                standing.add((sha256, stored))
+            else:
+                for file in presence.files(stored):
+                    unseen.setdefault(file, []).append((sha256, stored))
         for wanted, look in zip(unseen.values(), self._files.look(list(unseen)), strict=True):
-            for stored, sha256 in wanted:
+            for sha256, stored in wanted:
                 # What is there but can't be read may hold it.
                 if look.sha256 == sha256 or (look.sha256 is None and not presence.is_gone(stored)):
-                    standing.add(sha256)
+                    standing.add((sha256, stored))
                     self._stood[stored] = sha256
         if len(self._stood) > _STOOD:
             self._stood.clear()
         return standing
 
-    def _stale(self, batch: _Batch) -> dict[str, list[tuple[str, str]]]:
-        """By path: the index and id of whatever else is stored under the path of a photo."""
+    def _stale(self, batch: _Batch) -> dict[str, list[Document]]:
+        """By path: whatever else is stored under the path of a photo. What has a copy elsewhere moves there instead."""
         now = {
             path: look.sha256
             for path, look in zip(batch.paths, batch.looks, strict=True)
             if look.sha256 is not None and batch.stale(path, look.sha256)
         }
-        stale: dict[str, list[tuple[str, str]]] = {}
+        stale: dict[str, list[Document]] = {}
         if not now:
             return stale
-        contents: set[str] = set()
-        for stored in self._now({"terms": {"image.path": sorted(now)}}):
-            if stored.path in now and stored.sha256 != now[stored.path]:
-                stale.setdefault(stored.path, []).append((stored.index, stored.id))
-                contents |= {stored.sha256} if stored.sha256 else set()
-        self._doomed |= {bytes.fromhex(sha256) for sha256 in contents}
-        self.replaced += len(contents)
+        kept, gone = [], set()
+        for document in self._now({"terms": {"image.path": sorted(now)}}):
+            sha256, path = _content(document), document.source["image"]["path"]
+            if path not in now or sha256 == now[path]:
+                continue
+            if sha256 is not None and (copy := self._copies.note(sha256)) is not None:
+                kept.append((document, json.loads(copy)))
+                continue
+            stale.setdefault(path, []).append(document)
+            gone |= {sha256} if sha256 else set()
+        update(self._client, kept)
+        for sha256 in gone:
+            self._doomed.add(sha256)
+        self.replaced += len(gone | {_content(document) for document, _ in kept})
         return stale
 
-    def _now(self, query: dict[str, Any]) -> Iterator[_Stored]:
-        """The documents that match a query, each as it is now: a search alone may not see what was written a moment ago."""
+    def _now(self, query: dict[str, Any]) -> Iterator[Document]:
+        """The documents that match a query, each as it is now."""
         hits = scan(self._client, [alias(self._name), rejects_alias(self._name)], query, [])
-        while some := list(itertools.islice(hits, _LARGEST)):
-            yield from self._got(some)
+        return current(self._client, hits, ["image.path", "image.sha256"])
 
-    def _got(self, hits: Sequence[dict[str, Any]]) -> Iterator[_Stored]:
-        wanted = [{"_index": hit["_index"], "_id": hit["_id"], "_source": ["image.path", "image.sha256"]} for hit in hits]
-        with speaking():
-            documents = self._client.mget(docs=wanted)["docs"]
-        for found in documents:
-            if found.get("found"):
-                image = found["_source"]["image"]
-                yield _Stored(found["_index"], found["_id"], image["path"], image.get("sha256"))
+
+def _taken(sources: Iterator[Source], size: int) -> tuple[list[Source], Exception | None]:
+    """So many sources, or those that come before an error, and that."""
+    some: list[Source] = []
+    try:
+        some.extend(itertools.islice(sources, size))
+    except Exception as error:  # noqa: BLE001 - raised once these are done
+        return some, error
+    return some, None
+
+
+def _content(document: Document) -> str | None:
+    sha256: str | None = document.source["image"].get("sha256")
+    return sha256
 
 
 def _place(source: Source) -> dict[str, Any]:

@@ -6,7 +6,8 @@ import itertools
 import os
 import uuid
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +19,7 @@ from es.loading import BulkLoad, recover
 from es.transport import patience
 from ingest.executors import embedder
 from ingest.fingerprints import Fingerprints
+from ingest.known import PASSING
 from ingest.report import RejectsFile, Report
 from ingest.resume import Job, Resume
 from ingest.tally import Tally
@@ -108,12 +110,13 @@ def _run(
         tally = Tally(report, resume, rejects, seen)
         if options.bulk_load:
             load.begin()
-        works = embed(tally.open(resume.jobs(sources)), recipe, options, report)
-        for work in writer.write(tally.embedded(works)):
-            tally.stored(work)
-            if options.bulk_load is None and not load.is_on and report.indexed >= _MANY:
-                load.begin(keep_replicas=had_faces)
-            load.renew()
+        # Closed here, whatever happens: an iterator that is only forgotten can be closed by any thread at any time.
+        with closing(resume.jobs(sources)) as jobs, closing(embed(tally.open(jobs), recipe, options, report)) as works:
+            for work in writer.write(tally.embedded(works)):
+                tally.stored(work)
+                if options.bulk_load is None and report.indexed >= _MANY:
+                    load.try_begin(keep_replicas=had_faces)
+                load.renew()
     _refresh(client, name)
     report.moved, report.replaced = resume.moved, resume.replaced
     report.stages.update({"lookup": resume.seconds, "write": writer.seconds})
@@ -142,7 +145,7 @@ def _files(client: Elasticsearch, name: str, options: Options) -> Fingerprints:
     return Fingerprints(file, owner, trust=not options.rehash)
 
 
-def embed(photos: Iterable[Job], recipe: Recipe, options: Options, report: Report | None = None) -> Iterator[Work]:
+def embed(photos: Iterable[Job], recipe: Recipe, options: Options, report: Report | None = None) -> Generator[Work]:
     """The photos with what the workers made of them, in the order given. The workers start with the first photo.
 
     A worker that dies costs its one photo, and so does a photo that takes too long.
@@ -171,6 +174,7 @@ def embed(photos: Iterable[Job], recipe: Recipe, options: Options, report: Repor
 
 def _landed(job: Job, future: Future[Outcome], executor: Embedder) -> Work:
     outcome = executor.outcome(future)
-    if outcome.sha256 is None:
+    if outcome.sha256 is None and outcome.reject is not None and outcome.reject.reason in PASSING:  # the worker could not tell any more
         outcome = replace(outcome, sha256=job.sha256)
-    return Work(job.source, outcome, job.known)
+    # A photo that can't be read now, or was changed since it was hashed: nothing is known of that, and the next run will see to it.
+    return Work(job.source, outcome, job.known if outcome.sha256 == job.sha256 else None)

@@ -69,5 +69,5 @@ class Tally:
         report.below_quality += work.outcome.below_quality
         if work.outcome.seconds:
             report.stages.update(work.outcome.seconds)
-        self.resume.done(work.source, work.outcome.sha256)
+        self.resume.done(work.source, work.outcome.sha256, has_faces=reject is None)
         self.seen(report)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import faulthandler
 import hashlib
+import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from core.errors import FacedexError, PhotoError
+from core.errors import FacedexError, ModelError, PhotoError
 from faces.photo import decode
 
 if TYPE_CHECKING:
@@ -143,6 +145,19 @@ def start(recipe: Recipe, detection: Detection, max_pixels: int, thumbnails: boo
         _represent = Represent(recipe, detection, max_pixels, thumbnails=thumbnails)
     except FacedexError as error:
         _represent = error
+    except Exception as error:  # noqa: BLE001 - a library's own; its words could tell paths only, but they are many
+        _represent = ModelError(f"The models can't be prepared ({type(error).__name__}).")
+
+
+@contextmanager
+def limited(seconds: float) -> Iterator[None]:
+    """Ends this process when what is done within takes too long: nothing less stops a native decoder."""
+    with open(os.devnull, "w") as nowhere:  # noqa: PTH123
+        faulthandler.dump_traceback_later(seconds, exit=True, file=nowhere)
+        try:
+            yield
+        finally:
+            faulthandler.cancel_dump_traceback_later()
 
 
 def represent(photo: Place) -> Outcome:

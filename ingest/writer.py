@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 from core.errors import EngineError
 from es.bulk import Operation, refusal, send
 from es.documents import alias, face_id, reject_id, rejects_alias
-from ingest.known import Known
+from ingest.contents import Contents
+from ingest.known import PASSING, Known
 from ingest.sources import Source
 from ingest.worker import Outcome
 
@@ -25,8 +26,10 @@ if TYPE_CHECKING:
 _CHUNK_FACES = 2_000
 _CHUNK_BYTES = 5 << 20
 _FLUSH_SECONDS = 5.0  # large photos trickle in: what is embedded is stored soon, whatever happens next
-# What a repeated write meets, and what makes it harmless: the face is there already, the stale one is gone already.
-_HARMLESS = {("create", 409), ("delete", 404)}
+# What a repeated write meets, and what makes it harmless: the face is there already, the stale one is gone (or has changed) already.
+_HARMLESS = {("create", 409), ("delete", 404), ("delete", 409)}
+
+_AWAY = {"unreachable", "timeout", "overloaded"}
 
 Action = tuple[dict[str, Any], dict[str, Any] | None]  # one bulk operation: its header, its document
 
@@ -48,13 +51,16 @@ class _Batch:
     works: list[Work] = field(default_factory=list)
     operations: list[Operation] = field(default_factory=list)
     owners: dict[str, Work] = field(default_factory=dict)  # by the ids of their faces
-    contents: set[bytes] = field(default_factory=set)
+    contents: set[str] = field(default_factory=set)
     size: int = 0  # bytes
     since: float = field(default_factory=time.monotonic)
 
     def add(self, header: dict[str, Any], document: dict[str, Any] | None) -> None:
         """Makes an operation part of the request."""
-        operation = Operation.of(header, document)
+        self.put(Operation.of(header, document))
+
+    def put(self, operation: Operation) -> None:
+        """Makes an operation part of the request."""
         self.operations.append(operation)
         self.size += operation.size
 
@@ -78,7 +84,7 @@ class Writer:
         self._name = name
         self._model = model
         self._ingest = {"run": run, "detection": detection}
-        self._replaced: set[bytes] = set()  # contents that this run has looked at anew
+        self._replaced = Contents()  # that this run has looked at anew
         self.seconds = 0.0  # spent on storing
 
     def write(self, works: Iterable[Work]) -> Iterator[Work]:
@@ -90,19 +96,22 @@ class Writer:
             StorageError: the cluster's disks are full.
             EngineError: Elasticsearch refused a document, or can't be reached any more.
         """
-        batch = _Batch()
-        try:
-            for work in works:
-                self._add(work, batch)
-                if batch.is_due:
-                    full, batch = batch, _Batch()
-                    yield from self._store(full)
-        except EngineError:  # the cluster is busy or away: what could not be stored is embedded again by the next run
-            raise
-        except (Exception, KeyboardInterrupt):
-            self._store(batch)
-            raise
+        batch, works = _Batch(), iter(works)
+        while (work := self._next(works, batch)) is not None:
+            self._add(work, batch)
+            if batch.is_due:
+                full, batch = batch, _Batch()
+                yield from self._store(full)
         yield from self._store(batch)
+
+    def _next(self, works: Iterator[Work], batch: _Batch) -> Work | None:
+        try:
+            return next(works, None)
+        except (Exception, KeyboardInterrupt) as error:
+            # If it is Elasticsearch that is away or busy, nothing can be stored: the next run embeds these again.
+            if not (isinstance(error, EngineError) and error.code in _AWAY):
+                self._store(batch)
+            raise
 
     def _store(self, batch: _Batch) -> list[Work]:
         begun = time.perf_counter()
@@ -119,18 +128,17 @@ class Writer:
     def _add(self, work: Work, batch: _Batch) -> None:
         """Makes a photo part of a request."""
         batch.works.append(work)
-        for index, id_ in work.known.stale if work.known else ():
-            batch.add({"delete": {"_index": index, "_id": id_}}, None)
+        for stale in work.known.stale if work.known else ():
+            batch.put(stale.operation("delete"))
         sha256 = work.outcome.sha256
         if sha256 is not None and work.outcome.reject is None:
             # Copies of what this run stored: in this request, or replaced in an earlier one. The first stands. (Any other copy meets
             # what is stored already, and changes nothing.)
-            digest = bytes.fromhex(sha256)
-            if digest in batch.contents or digest in self._replaced:
+            if sha256 in batch.contents or sha256 in self._replaced:
                 return
-            batch.contents.add(digest)
+            batch.contents.add(sha256)
             if work.known is not None:
-                self._replaced.add(digest)
+                self._replaced.add(sha256)
         now = datetime.now(UTC).isoformat(timespec="milliseconds")
         for header, document in self._replacement(work, now, batch.owners):
             batch.add(header, document)
@@ -140,7 +148,8 @@ class Writer:
         faces, rejects = alias(self._name), rejects_alias(self._name)
         known, outcome = work.known or Known(), work.outcome
         wanted = [face_id(str(outcome.sha256), ordinal, self._model) for ordinal in range(len(outcome.faces))]
-        for id_, (detection, _) in known.faces.items():
+        passing = outcome.reject is not None and outcome.reject.reason in PASSING
+        for id_, (detection, _) in () if passing else known.faces.items():
             # Those found in the same way are right as they are, only not all of them are there.
             if id_ not in wanted or detection != self._ingest["detection"]:
                 yield {"delete": {"_index": faces, "_id": id_}}, None

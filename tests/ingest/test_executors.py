@@ -99,7 +99,7 @@ def test_no_more_photos_are_taken_than_fit_the_window(tmp_path: Path, portraits:
         next(works)
     time.sleep(0.5)  # a slow writer
     assert taken <= 3 + 64
-    works.close()  # type: ignore[attr-defined]
+    works.close()
 
 
 def test_other_weights_are_refused(tmp_path: Path, portraits: dict[str, Path]) -> None:
