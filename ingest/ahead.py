@@ -36,7 +36,8 @@ def ahead(items: Generator[Item], name: str) -> Generator[Item]:
         except Exception as error:  # noqa: BLE001 - handed to whoever asks
             end = _End(error)
         items.close()
-        made.put(end)
+        if not closed.is_set():
+            made.put(end)
 
     threading.Thread(target=make, name=name, daemon=True).start()
     try:

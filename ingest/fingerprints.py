@@ -30,6 +30,7 @@ from ingest.places import Place
 _READERS = 4  # threads that hash files
 _RACY_NS = 2_000_000_000  # file systems keep times to 2 seconds at the worst
 _FLUSH = 5_000  # rows
+_LOCK_SECONDS = 10.0  # for another run to let go of the file
 _STAMP = struct.Struct("<QQqqq")
 _MEMORY = ":memory:"
 _TABLES = """
@@ -139,7 +140,7 @@ def _opened(file: Path | None, owner: str) -> sqlite3.Connection:
 
 
 def _prepared(name: str, owner: str) -> sqlite3.Connection:
-    database = sqlite3.connect(name, timeout=10, check_same_thread=False)
+    database = sqlite3.connect(name, timeout=_LOCK_SECONDS, check_same_thread=False)
     try:
         database.execute("PRAGMA journal_mode = WAL")
         database.execute("PRAGMA synchronous = NORMAL")

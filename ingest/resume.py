@@ -10,7 +10,6 @@ before something is changed, the documents themselves are read (in real time, un
 from __future__ import annotations
 
 import itertools
-import json
 import time
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing
@@ -80,7 +79,6 @@ class Resume:
         self._stood: dict[str, str] = {}  # stored paths, and the content that they still held when this run looked
         self._doomed = Contents()  # whose documents go in this run, because their path has another content now
         self._stored = Contents()  # by this run: searches may not see them yet
-        self._copies = Contents()  # of what is stored under another path: each with a path of its own
         self.seconds = 0.0  # spent on waiting for what was read and asked
         self.moved = 0  # photos
         self.replaced = 0  # photos whose old content was stored
@@ -146,14 +144,12 @@ class Resume:
                 yield Job(source, None, None)
                 continue
             entry, old = known.get(look.sha256), stale.get(path, [])
-            is_copy = look.sha256 in self._stored and look.sha256 not in self._doomed
-            settled = is_copy or look.sha256 in all_settled
+            stored = look.sha256 in self._stored and look.sha256 not in self._doomed
+            settled = stored or look.sha256 in all_settled
             if settled and old:
                 delete(self._client, old)
             elif old:
                 entry = replace(entry or Known(), stale=old)  # a copy: another photo can have the same content, but not this path
-            if settled and (is_copy or path not in contents[look.sha256].paths):
-                self._copies.add(look.sha256, json.dumps(_place(source)))
             if not look.remembered:
                 self._pending[source.path] = look
             yield Job(source, look.sha256, entry, settled)
@@ -208,7 +204,7 @@ class Resume:
         return standing
 
     def _stale(self, batch: _Batch) -> dict[str, list[Document]]:
-        """By path: whatever else is stored under the path of a photo. What has a copy elsewhere moves there instead."""
+        """By path: whatever else is stored under the path of a photo."""
         now = {
             path: look.sha256
             for path, look in zip(batch.paths, batch.looks, strict=True)
@@ -217,20 +213,15 @@ class Resume:
         stale: dict[str, list[Document]] = {}
         if not now:
             return stale
-        kept, gone = [], set()
+        contents: set[str] = set()
         for document in self._now({"terms": {"image.path": sorted(now)}}):
             sha256, path = _content(document), document.source["image"]["path"]
-            if path not in now or sha256 == now[path]:
-                continue
-            if sha256 is not None and (copy := self._copies.note(sha256)) is not None:
-                kept.append((document, json.loads(copy)))
-                continue
-            stale.setdefault(path, []).append(document)
-            gone |= {sha256} if sha256 else set()
-        update(self._client, kept)
-        for sha256 in gone:
+            if path in now and sha256 != now[path]:
+                stale.setdefault(path, []).append(document)
+                contents |= {sha256} if sha256 else set()
+        for sha256 in contents:
             self._doomed.add(sha256)
-        self.replaced += len(gone | {_content(document) for document, _ in kept})
+        self.replaced += len(contents)
         return stale
 
     def _now(self, query: dict[str, Any]) -> Iterator[Document]:

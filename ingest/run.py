@@ -10,7 +10,7 @@ from collections.abc import Callable, Generator, Iterable
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from core.terminal import say
 from es.client import speaking
@@ -150,9 +150,10 @@ def embed(photos: Iterable[Job], recipe: Recipe, options: Options, report: Repor
 
     A worker that dies costs its one photo, and so does a photo that takes too long.
     """
-    photos = iter(photos)
-    first = next(photos, None)
+    given = _UntilError(photos)
+    first = next(given, None)
     if first is None:
+        given.check()
         return
     flying: deque[tuple[Job, Future[Outcome]]] = deque()
     executor = embedder(
@@ -161,15 +162,41 @@ def embed(photos: Iterable[Job], recipe: Recipe, options: Options, report: Repor
     try:
         if report is not None:
             report.workers = executor.width
-        for job in itertools.chain([first], photos):
+        for job in itertools.chain([first], given):
             flying.append((job, executor.submit(represent, job.source.place)))
             while flying and (len(flying) >= _WINDOW * executor.width or flying[0][1].done()):
                 yield _landed(*flying.popleft(), executor)
         while flying:
             yield _landed(*flying.popleft(), executor)
         executor.shutdown()
+        given.check()
     finally:
         executor.shutdown(cancel_futures=True)  # after the last photo there is nothing left to cancel
+
+
+class _UntilError:
+    """Photos up to an error, which waits until those before it are done."""
+
+    def __init__(self, photos: Iterable[Job]) -> None:
+        self._photos = iter(photos)
+        self._error: Exception | None = None
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> Job:
+        try:
+            return next(self._photos)
+        except StopIteration:
+            raise
+        except Exception as error:  # noqa: BLE001 - raised once those before it are done
+            self._error = error
+            raise StopIteration from None
+
+    def check(self) -> None:
+        """Raises the error, if there was one."""
+        if self._error is not None:
+            raise self._error
 
 
 def _landed(job: Job, future: Future[Outcome], executor: Embedder) -> Work:

@@ -90,3 +90,13 @@ def worker_at_work(parent: int) -> psutil.Process:
                     return child
         time.sleep(0.02)
     pytest.fail("no worker was seen at work")
+
+
+Content = set[tuple[str, tuple[float, ...]]]
+
+
+def content(client: Elasticsearch, name: str) -> Content:
+    """Every id of a collection, and its vector."""
+    client.indices.refresh(index=alias(name))
+    hits = client.search(index=alias(name), size=5000, source={"includes": ["embedding"], "exclude_vectors": False})["hits"]["hits"]
+    return {(hit["_id"], tuple(hit["_source"]["embedding"])) for hit in hits}

@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from elasticsearch import Elasticsearch
 
-Trouble = Callable[[str], int | None]  # for a path, a status to answer in the node's place, 0 to cut the connection, None to pass on
+# For a path, a status to answer in the node's place, 0 to cut the connection, LOST to do so once it is done, None to pass on.
+Trouble = Callable[[str], int | None]
+LOST = -1
 Refused = Callable[[int], bool]  # whether the operation of that number within a bulk request is refused
 
 _KIND = "es_rejected_execution_exception"
@@ -37,8 +39,8 @@ def between(client: Elasticsearch, trouble: Trouble = lambda _: None, refused: R
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
             what = trouble(self.path)
             # A connection can be cut after the node did what it was told, so that the same is asked twice.
-            answer = self._asked(body) if what is None or (what == 0 and len(body) % 2) else None
-            if what == 0:
+            answer = self._asked(body) if what in {None, LOST} or (what == 0 and len(body) % 2) else None
+            if what in {0, LOST}:
                 self.close_connection = True
                 return
             if answer is None:

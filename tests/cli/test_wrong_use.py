@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -16,7 +15,7 @@ import pytest
 from elasticsearch import Elasticsearch
 
 from tests.cli.conftest import Result, Type
-from tests.faces_made import lost, small_copies, worker_at_work
+from tests.faces_made import lost, small_copies
 
 
 def refused(result: Result, *words: str) -> None:
@@ -204,20 +203,6 @@ def test_a_reader_that_goes_away_is_no_error(client: Elasticsearch, words: str) 
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 141
     assert done.stderr == ""
-
-
-def test_an_interrupted_command_says_so(client: Elasticsearch, name: str, tmp_path: Path, portraits: dict[str, Path]) -> None:
-    small_copies(portraits["obama.jpg"], tmp_path / "people" / "B", 2000)
-    # A test run in the background has interrupts ignored, and its children would inherit that.
-    code = "import signal, facedex; signal.signal(signal.SIGINT, signal.default_int_handler); facedex.main()"
-    command = [sys.executable, "-c", code, "ingest", str(tmp_path / "people"), "-c", name, "--workers", "1"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    worker_at_work(process.pid)
-    process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert err.splitlines()[-1].startswith("facedex: interrupted")
-    assert "Traceback" not in err
 
 
 def test_names_too_long_for_a_file_are_not_there(type_: Type) -> None:

@@ -1,7 +1,7 @@
-import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -10,11 +10,14 @@ import pytest
 from elasticsearch import Elasticsearch
 
 from core.errors import EngineError
+from core.settings import settings
 from es import collections, loading
+from es.client import connect
 from es.documents import alias
 from es.loading import BulkLoad, recover
 from es.node import silent
 from faces.recipe import DEFAULT
+from tests.storm import between
 
 NAMES = ("refresh_interval", "auto_expand_replicas", "number_of_replicas")
 
@@ -102,10 +105,48 @@ def test_a_mark_of_another_machine_is_good_until_its_time(
     monkeypatch.setattr("time.time", lambda: later)
     assert recover(client, name)
     assert settings_of(client, name) == before
-    assert os.getpid() > 0
 
 
 def test_a_collection_deleted_meanwhile_is_no_trouble(client: Elasticsearch, name: str, before: Mapping[str, Any]) -> None:
     with BulkLoad(client, name, silent) as load:
         load.begin()
         collections.delete(client, collections.get(client, name))
+
+
+def test_loads_that_end_at_the_same_moment_restore(client: Elasticsearch, name: str, before: Mapping[str, Any]) -> None:
+    for _ in range(5):
+        ends = threading.Barrier(3)
+
+        def load(ends: threading.Barrier = ends) -> None:
+            with BulkLoad(client, name, silent, merge=False) as one:
+                one.begin()
+                ends.wait(30)
+
+        loads = [threading.Thread(target=load) for _ in range(3)]
+        for each in loads:
+            each.start()
+        for each in loads:
+            each.join()
+        assert settings_of(client, name) == before
+        assert marks(client, name) == []
+
+
+def test_a_merge_or_a_mode_that_is_refused_fails_no_run(client: Elasticsearch, name: str, before: Mapping[str, Any]) -> None:
+    said: list[str] = []
+    refused = {"_forcemerge"}
+    with (
+        between(client, lambda path: 403 if any(each in path for each in refused) else None) as url,
+        connect(settings().model_copy(update={"url": url})) as shaken,
+    ):
+        with BulkLoad(shaken, name, said.append) as load:
+            load.try_begin(keep_replicas=True)
+            assert settings_of(client, name)["refresh_interval"] == "-1"
+        assert "was not merged" in said[-1]
+        refused.add("_aliases")
+        with BulkLoad(shaken, name, said.append) as load:
+            load.try_begin(keep_replicas=True)
+            load.try_begin(keep_replicas=True)
+            load.renew()
+    assert [each for each in said[2:] if "bulk-load mode, which was refused" in each] == said[2:]
+    assert len(said) == 3
+    assert settings_of(client, name) == before

@@ -10,15 +10,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from elasticsearch import Elasticsearch
 
 from core.errors import RecipeMismatch
+from es import collections
 from faces.recipe import DEFAULT
 from ingest.executors import DaskCluster
+from ingest.report import RejectsFile, Report
 from ingest.resume import Job
-from ingest.run import Options, embed
-from ingest.sources import Source
+from ingest.run import Options, embed, ingest
+from ingest.sources import PersonFrom, Source, photos
 from ingest.worker import Detection, Outcome
-from tests.faces_made import small_copies
+from tests.faces_made import content, small_copies
 
 pytestmark = [
     # Raised by Dask itself while workers come and go.
@@ -94,3 +97,34 @@ def test_other_weights_on_a_worker_are_refused(cluster: Any, tmp_path: Path, por
     other = replace(DEFAULT, weights_sha256="0" * 64)
     with pytest.raises(RecipeMismatch):
         list(embed([Job(Source(str(path)), None, None)], other, Options(dask=cluster.scheduler_address)))
+
+
+def test_a_run_through_a_cluster_makes_the_same_collection_even_if_a_worker_is_killed(
+    client: Elasticsearch, name: str, cluster: Any, tmp_path: Path, portraits: dict[str, Path]
+) -> None:
+    for person in ("obama", "biden"):
+        small_copies(portraits[f"{person}.jpg"], tmp_path / "photos" / person, 150)
+    (tmp_path / "photos" / "nothing.txt").write_text("no photo")
+    kinds = {name: Options(workers=2), f"{name}-dask": Options(dask=cluster.scheduler_address)}
+    held, reports = {}, []
+    try:
+        for made, options in kinds.items():
+            collections.create(client, made, DEFAULT.as_dict())
+            killed = False
+
+            def seen(report: Report, options: Options = options) -> None:
+                nonlocal killed
+                if options.dask and report.embedded > 20 and not killed:
+                    killed = True
+                    os.kill(pids(cluster)[0], signal.SIGKILL)
+
+            with RejectsFile(tmp_path / f"{made}.jsonl") as file:
+                sources = photos([tmp_path / "photos"], PersonFrom.folder)
+                reports.append(ingest(client, made, DEFAULT, sources, file, options, seen))
+            assert killed == bool(options.dask)
+            held[made] = content(client, made)
+    finally:
+        collections.delete(client, collections.get(client, f"{name}-dask"))
+    assert [(report.indexed, report.rejected) for report in reports] == [(300, {"not_an_image": 1})] * 2
+    assert len(held[name]) == 300
+    assert held[name] == held[f"{name}-dask"]

@@ -1,6 +1,7 @@
 import os
 import sqlite3
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -109,3 +110,16 @@ def test_two_runs_at_once_share_a_cache(tmp_path: Path) -> None:
                 files.remember(path, look)
     with Fingerprints(tmp_path / "seen", "one") as files:
         assert all(look.remembered for look in files.look(paths))
+
+
+def test_a_file_that_another_run_holds_stays_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ingest.fingerprints._LOCK_SECONDS", 0.1)
+    file = tmp_path / "seen.sqlite"
+    with Fingerprints(file, "owner"):
+        pass
+    inode = file.stat().st_ino
+    with closing(sqlite3.connect(file)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        with Fingerprints(file, "another owner") as files:
+            assert files.look([str(file)])[0].sha256 is not None
+    assert file.stat().st_ino == inode

@@ -1,6 +1,8 @@
 import os
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from elasticsearch import Elasticsearch
@@ -82,3 +84,20 @@ def test_in_doubt_a_photo_is_there(tmp_path: Path) -> None:
     for doubtful in ("https://host/photo.jpg", str(tmp_path / "nul\0"), str(tmp_path / ("x" * 5000)), str(link), str(link / "a.jpg")):
         assert not is_gone(doubtful)
     assert files("s3://bucket/photo.jpg") == []
+
+
+def test_what_another_run_has_moved_meanwhile_stays(
+    client: Elasticsearch, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(client, name, tmp_path / "old.jpg", tmp_path / "gone.jpg")
+    (tmp_path / "new.jpg").touch()
+
+    def scan_then_move(*args: Any, **kwargs: Any) -> Iterator[dict[str, Any]]:
+        hits = list(scanning.scan(*args, **kwargs))
+        for hit in client.search(index=alias(name), query={"term": {"image.path": str(tmp_path / "old.jpg")}})["hits"]["hits"]:
+            client.update(index=hit["_index"], id=hit["_id"], doc={"image": {"path": str(tmp_path / "new.jpg")}}, refresh=True)
+        yield from hits
+
+    monkeypatch.setattr("ingest.prune.scan", scan_then_move)
+    assert prune(client, name, [tmp_path]) == {"faces": 2}
+    assert stored(client, name) == {str(tmp_path / "new.jpg")}

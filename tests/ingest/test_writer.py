@@ -1,6 +1,7 @@
 import os
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -8,13 +9,16 @@ import pytest
 from elasticsearch import Elasticsearch
 
 from core.errors import CollectionError, EngineError, StorageError
+from core.settings import settings
 from es import collections
+from es.client import connect
 from es.documents import alias, rejects_alias
 from faces.recipe import DEFAULT
 from ingest.known import lookup
 from ingest.worker import Outcome, Reject
 from ingest.writer import Work, Writer
 from tests.faces_made import rejected, sha, vector, work
+from tests.storm import LOST, between
 
 
 @pytest.fixture
@@ -128,12 +132,15 @@ def test_copies_of_a_photo_that_is_looked_at_anew_count_once_and_the_first_stand
     assert {document.get("person") for document in stored(client, name).values() if document["image"]["sha256"] == sha("a")} == {"Anna"}
 
 
-def test_what_is_embedded_is_stored_even_if_the_photos_end_with_an_error(client: Elasticsearch, name: str, writer: Writer) -> None:
+@pytest.mark.parametrize("error", [OSError("it is gone"), EngineError("The Dask cluster is gone.", code="dask_unreachable")])
+def test_what_is_embedded_is_stored_even_if_the_photos_end_with_an_error(
+    client: Elasticsearch, name: str, writer: Writer, error: Exception
+) -> None:
     def works() -> Iterator[Work]:
         yield work("a.jpg", 1)
-        raise OSError("the disk is gone")
+        raise error
 
-    with pytest.raises(OSError, match="gone"):
+    with pytest.raises(type(error), match="gone"):
         list(writer.write(works()))
     assert len(stored(client, name)) == 1
 
@@ -159,3 +166,31 @@ def test_refusals_do_not_quote_vectors(client: Elasticsearch, name: str, writer:
         list(writer.write([bad]))
     assert f"{float(vector(1)[0]):.4f}" not in str(caught.value)
     assert len(str(caught.value)) < 200
+
+
+@pytest.mark.parametrize("reason", ["timeout", "worker_died", "failed"])
+def test_a_passing_reject_while_looking_again_keeps_the_faces(client: Elasticsearch, name: str, writer: Writer, reason: str) -> None:
+    list(writer.write([work("a.jpg", 1, 2)]))
+    before = stored(client, name)
+    known = lookup(client, name, [sha("a.jpg")])[sha("a.jpg")]
+    other = Writer(client, name, model="Dlib", run="run-2", detection="min_face=60")
+    (done,) = other.write([replace(rejected("a.jpg", reason), known=known)])
+    assert done.outcome.reject is not None
+    assert stored(client, name) == before
+    assert not lookup(client, name, [sha("a.jpg")])[sha("a.jpg")].is_settled("min_face=60"), "the next run looks again"
+
+
+def test_faces_whose_acknowledgement_was_lost_count_as_stored(client: Elasticsearch, name: str, writer: Writer) -> None:
+    asked = 0
+
+    def trouble(path: str) -> int | None:
+        nonlocal asked
+        asked += "_bulk" in path
+        return LOST if "_bulk" in path and asked == 1 else None
+
+    with between(client, trouble) as url, connect(settings().model_copy(update={"url": url})) as shaken:
+        again = Writer(shaken, name, model="Dlib", run="run-1", detection="min_face=80")
+        done = list(again.write([work("a.jpg", 1, 2), work("b.jpg", 3)]))
+    assert asked == 2
+    assert [written.created for written in done] == [2, 1]
+    assert len(stored(client, name)) == 3
