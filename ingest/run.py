@@ -85,9 +85,6 @@ def ingest(
         FacedexError: Elasticsearch is gone or full, or the models can't be used. What was acknowledged until then stays, and the next
             run goes on from there.
     """
-    from faces.pipeline import prepare
-
-    prepare(recipe, anti_spoofing=options.detection.anti_spoofing)
     with patience(client):
         report = _run(client, name, recipe, sources, rejects, options, seen)
     return report.finish()
@@ -155,6 +152,9 @@ def embed(photos: Iterable[Job], recipe: Recipe, options: Options, report: Repor
     if first is None:
         given.check()
         return
+    from faces.pipeline import prepare
+
+    prepare(recipe, anti_spoofing=options.detection.anti_spoofing)  # once, before many processes need the models
     flying: deque[tuple[Job, Future[Outcome]]] = deque()
     executor = embedder(
         options.workers, options.dask, (recipe, options.detection, options.max_pixels, options.thumbnails), options.seconds_per_photo
