@@ -9,6 +9,7 @@ from queue import Empty, Queue
 from typing import TypeVar
 
 Item = TypeVar("Item")
+_WAKE_SECONDS = 1.0
 
 
 class _End:
@@ -41,7 +42,7 @@ def ahead(items: Generator[Item], name: str) -> Generator[Item]:
 
     threading.Thread(target=make, name=name, daemon=True).start()
     try:
-        while not isinstance(item := made.get(), _End):
+        while not isinstance(item := _got(made), _End):
             yield item
         if item.error is not None:
             raise item.error
@@ -50,3 +51,10 @@ def ahead(items: Generator[Item], name: str) -> Generator[Item]:
         with suppress(Empty):
             while True:  # a thread that waits for room goes on, and ends
                 made.get_nowait()
+
+
+def _got(made: Queue[Item | _End]) -> Item | _End:
+    # A Ctrl-C that comes between Python's last look for signals and the wait itself is noticed only when the wait ends.
+    while True:
+        with suppress(Empty):
+            return made.get(timeout=_WAKE_SECONDS)
