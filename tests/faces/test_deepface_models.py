@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -195,6 +197,20 @@ def test_large_photos_are_searched_scaled_down(monkeypatch: pytest.MonkeyPatch) 
     faces = Pipeline(resolve("Colours", "squares")).find(pixels)
     np.testing.assert_allclose([face.box for face in faces], [(10, 10, 400, 400), (420, 10, 398, 398)], atol=4)
     np.testing.assert_allclose(faces[0].landmarks, [(310, 110), (110, 110)], atol=4)
+
+
+def test_wide_photos_leave_the_heap_whole() -> None:
+    code = """
+import numpy as np
+from faces.deepface_models import DeepFaceFinder
+finder = DeepFaceFinder("Dlib", "dlib", anti_spoofing=False)
+for shape in (100, 100_000), (1, 1_000_000), (1_000_000, 1), (20, 8_000):
+    assert finder.find(np.zeros((*shape, 3), np.uint8)) == []
+print("whole")
+"""
+    environment = os.environ | {"LD_PRELOAD": "libc_malloc_debug.so.0", "MALLOC_CHECK_": "3"}  # glibc's checks, where they are to be had
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False, timeout=120)
+    assert (done.returncode, done.stdout) == (0, "whole\n"), done.stderr
 
 
 def test_model_dlib_with_another_detector() -> None:
