@@ -174,9 +174,10 @@ def _face(face: dict[str, Any], vector: NDArray[np.float32], scale: float, pixel
     height, width = pixels.shape[:2]
     left, top = min(round(area["x"] / scale), width - 1), min(round(area["y"] / scale), height - 1)
     box = (left, top, max(1, min(round(area["w"] / scale), width - left)), max(1, min(round(area["h"] / scale), height - top)))
-    points = [area.get(name) for name in LANDMARKS]
-    landmarks = tuple((round(point[0] / scale), round(point[1] / scale)) for point in points if point is not None)
-    return Face(box, landmarks, float(face["confidence"]), vector)
+    given = [(name, area[name]) for name in LANDMARKS if area.get(name) is not None]  # eyes alone, by most detectors
+    points = {name: (round(point[0] / scale), round(point[1] / scale)) for name, point in given}
+    eyes = (points["left_eye"], points["right_eye"]) if {"left_eye", "right_eye"} <= points.keys() else None
+    return Face(box, tuple(points.values()), float(face["confidence"]), vector, eyes=eyes, nose=points.get("nose"))
 
 
 def _scaled(pixels: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], float]:

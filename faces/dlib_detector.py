@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from faces.face import Point
+
 DETECTOR_FACE = 80  # pixels, the side of the detector's window
 MAX_PIXELS = 24_000_000  # of an image given to the detector: bounds its memory to some 250 MB
 # dlib's bilinear resize_image, by which its detector also makes its pyramid, counts columns in 32-bit floats; what they lose adds up
@@ -50,6 +52,17 @@ class Found:
     landmarks: tuple[tuple[int, int], ...]  # 5 points: left eye outer, inner; right eye outer, inner; nose base
     confidence: float  # the detector's score
     chip: NDArray[np.uint8]  # (150, 150, 3) RGB
+
+    @property
+    def eyes(self) -> tuple[Point, Point]:
+        """The middle of each, between its corners."""
+        a, b, c, d, _ = self.landmarks
+        return ((a[0] + b[0]) / 2, (a[1] + b[1]) / 2), ((c[0] + d[0]) / 2, (c[1] + d[1]) / 2)
+
+    @property
+    def nose(self) -> Point:
+        """Its base."""
+        return self.landmarks[4]
 
 
 class DlibDetector:

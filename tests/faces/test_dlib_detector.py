@@ -77,6 +77,9 @@ def test_box_landmarks_and_chip(face: Found, obama: Pixels) -> None:
     assert left_outer[0] > left_inner[0] > right_inner_or_outer[0]  # the person's left eye is on the photo's right
     assert all(x < px < x + w and y < py < y + h for px, py in face.landmarks)
     assert nose[1] > left_outer[1]
+    assert face.nose == nose
+    assert left_inner[0] < face.eyes[0][0] < left_outer[0]
+    assert right_inner_or_outer[0] < face.eyes[1][0] < left_inner[0]
     assert face.chip.shape == (150, 150, 3)
     assert face.chip.dtype == np.uint8
     assert face.confidence > 1
