@@ -62,6 +62,15 @@ def test_eyes_in_one_place_do_not_divide_by_zero() -> None:
     assert measure(np.zeros((9, 9, 3), np.uint8), face((0, 0, 9, 9), ((1, 1), (1, 1)), (1, 1))).frontal == 0.0
 
 
+@pytest.mark.parametrize("size", [90, 901, 5000])
+def test_a_thumbnail_of_any_size_is_black_where_the_photo_ends(size: int) -> None:
+    white = np.broadcast_to(np.uint8(255), (9000, 9000, 3))  # takes no memory, unless all of it is copied
+    with Image.open(io.BytesIO(thumbnail(white, face((0, 0, size, size)), side=120))) as image:
+        shown = np.asarray(image.convert("L")) > 128
+    assert shown[21:, 21:].all()  # a sixth lies outside
+    assert not shown[:19].any() and not shown[:, :19].any()
+
+
 @pytest.mark.parametrize("eyes", [((150, 80), (50, 120)), ((50, 120), (150, 80))])
 def test_two_eyes_are_enough_to_level_a_thumbnail(eyes: tuple[Point, Point]) -> None:
     pixels = np.zeros((200, 200, 3), np.uint8)
