@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import re
 import struct
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from core.errors import PhotoError
 
@@ -17,7 +18,8 @@ if TYPE_CHECKING:
 
     from PIL import Image
 
-MAX_PARTS: Final = 200_000  # segments or chunks; a photo of 100 megapixels has some 10,000
+MAX_PARTS: Final = 200_000  # segments, chunks, boxes or strips; a photo of 100 megapixels has some 10,000
+MAX_ENTRIES: Final = 65_535  # of a directory: what TIFF and EXIF can count; BigTIFF could more
 
 # Markers of JPEG.
 _EOI, _SOS, _APP1 = 0xD9, 0xDA, 0xE1
@@ -25,11 +27,13 @@ _MARKER: Final = re.compile(rb"\xff[^\x00\x01\xd0-\xd8\xff]")  # those with a le
 _XMP: Final = b"http://ns.adobe.com/xap/1.0/\0"
 _NO_PIXELS: Final = frozenset({*range(0xE1, 0xEE), 0xEF, 0xFE})  # APP0 and APP14 tell the colour space
 
-# Tags of TIFF and EXIF, and the number types that hold them.
+# Tags of TIFF and EXIF, and the types of their values: bytes of one, and which are whole numbers or text.
 _ORIENTATION: Final = 0x0112
 _STRIPS: Final = (273, 279)  # offsets and sizes
 _TILES: Final = (324, 325)
+_SIZES: Final = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8}
 _WHOLE: Final = {3: "H", 4: "I"}
+_BYTES: Final = (1, 2, 7)
 
 _MAGIC: Final = (
     (b"\xff\xd8\xff", "JPEG"),
@@ -163,15 +167,33 @@ def _clean_png(data: bytes) -> File:
 def _whole_boxes(data: bytes) -> File:
     """HEIC and AVIF: a row of boxes, each with its size."""
     at = 0
-    while at + 8 <= len(data):
+    for _ in range(MAX_PARTS):
+        if at + 8 > len(data):
+            break
         size = int.from_bytes(data[at : at + 4], "big")
         if size == 1:  # the size stands behind the name, in 8 bytes
             size = int.from_bytes(data[at + 8 : at + 16], "big")
         if size == 0:  # up to the end
             return File(data)
         at += max(size, 8)
+    else:
+        raise corrupt()
     if at > len(data):
         raise truncated()
+    return File(data)
+
+
+def _tame_tiff(data: bytes) -> File:
+    """Refused before Pillow copies values and makes an object for each: tags that share their bytes, and endless lists."""
+    total = 0
+    with suppress(struct.error, KeyError):  # what Pillow reads of a damaged directory is checked up to there
+        for before, entry in enumerate(_entries(data)):
+            size = _SIZES.get(entry.kind, 0) * entry.values
+            if entry.room < size <= len(data):  # what no file could hold can't be read either
+                total += size
+            endless = entry.kind not in _BYTES and entry.values > MAX_PARTS and size <= len(data)
+            if before >= MAX_ENTRIES or total > len(data) or endless:
+                raise corrupt()
     return File(data)
 
 
@@ -180,6 +202,7 @@ CLEANERS: Final = {
     "PNG": _clean_png,
     "HEIC": _whole_boxes,
     "AVIF": _whole_boxes,
+    "TIFF": _tame_tiff,
 }
 
 
@@ -191,30 +214,54 @@ def orientation(file: File, image: Image.Image) -> int:
     exif = file.exif or image.info.get("exif") or b""
     xmp = file.xmp or image.info.get("xmp") or b""
     try:
-        (found,) = _tags(exif.removeprefix(b"Exif\0\0"), (_ORIENTATION,))[_ORIENTATION]
+        (found,) = _tags(exif.removeprefix(b"Exif\0\0"), (_ORIENTATION,), 1)[_ORIENTATION]
     except (struct.error, KeyError, ValueError):
         match = re.search(rb"tiff:Orientation\s*(?:=\s*[\"']|>)\s*([1-8])\b", xmp)
         found = int(match[1]) if match else 1
     return found if found in range(1, 9) else 1
 
 
-def _tags(tiff: bytes, wanted: tuple[int, ...]) -> dict[int, tuple[int, ...]]:
-    """Whole numbers of the first directory of a TIFF file or EXIF block.
+class _Entry(NamedTuple):
+    """Of a directory. ``room``: so many bytes of values fit into the entry itself, at ``at``; of more, their place stands there."""
+
+    tag: int
+    kind: int
+    values: int  # how many
+    at: int
+    room: int
+
+
+def _entries(tiff: bytes) -> Iterator[_Entry]:
+    """Those of the first directory of a TIFF file, a BigTIFF or an EXIF block.
 
     Raises:
-        struct.error, KeyError: it is damaged, or a BigTIFF.
+        struct.error, KeyError: it is damaged.
     """
-    order = {b"II*\0": "<", b"MM\0*": ">"}[tiff[:4]]
-    (at,) = struct.unpack_from(f"{order}I", tiff, 4)
-    (entries,) = struct.unpack_from(f"{order}H", tiff, at)
-    found = {}
-    for entry in range(at + 2, at + 2 + 12 * entries, 12):
-        tag, kind, count = struct.unpack_from(f"{order}HHI", tiff, entry)
-        if tag in wanted and kind in _WHOLE:
-            layout = f"{order}{count}{_WHOLE[kind]}"
-            inline = struct.calcsize(layout) <= 4  # noqa: PLR2004 - bytes
-            place = entry + 8 if inline else struct.unpack_from(f"{order}I", tiff, entry + 8)[0]
-            found[tag] = struct.unpack_from(layout, tiff, place)
+    order = {b"II": "<", b"MM": ">"}[tiff[:2]]
+    big = tiff[2:3] == b"+"  # as Pillow tells them apart
+    (at,) = struct.unpack_from(f"{order}{'Q' if big else 'I'}", tiff, 8 if big else 4)
+    (entries,) = struct.unpack_from(f"{order}{'Q' if big else 'H'}", tiff, at)
+    head, room = struct.Struct(f"{order}HH{'Q' if big else 'I'}"), 8 if big else 4
+    at += 8 if big else 2
+    for _ in range(entries):
+        tag, kind, values = head.unpack_from(tiff, at)
+        yield _Entry(tag, kind, values, at + head.size, room)
+        at += head.size + room
+
+
+def _tags(tiff: bytes, wanted: tuple[int, ...], most: int) -> dict[int, tuple[int, ...]]:
+    """Whole numbers of the first directory of a TIFF file or EXIF block; tags with more than ``most`` are passed over.
+
+    Raises:
+        struct.error, KeyError: it is damaged.
+    """
+    found: dict[int, tuple[int, ...]] = {}
+    for entry in _entries(tiff):
+        if entry.tag in wanted and entry.tag not in found and entry.kind in _WHOLE and entry.values <= most:
+            layout = f"{'<' if tiff.startswith(b'II') else '>'}{entry.values}{_WHOLE[entry.kind]}"
+            inline = struct.calcsize(layout) <= entry.room
+            place = entry.at if inline else struct.unpack_from(layout[0] + "I", tiff, entry.at)[0]
+            found[entry.tag] = struct.unpack_from(layout, tiff, place)
     return found
 
 
@@ -229,7 +276,7 @@ def ends_early(data: bytes) -> bool:
     if data[:4] not in (b"II*\0", b"MM\0*"):
         return False
     try:
-        tags = _tags(data, (*_STRIPS, *_TILES))
+        tags = _tags(data, (*_STRIPS, *_TILES), MAX_PARTS)
     except struct.error:
         return True
     starts, sizes = (tags.get(strip, ()) or tags.get(tile, ()) for strip, tile in zip(_STRIPS, _TILES, strict=True))

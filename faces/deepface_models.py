@@ -35,6 +35,9 @@ log = logging.getLogger(__name__)
 FALLBACK_THRESHOLD: Final = 0.30
 # DeepFace puts a black border of half its size around a photo, four times its pixels. Larger ones are scaled down first.
 MAX_PIXELS: Final = 12_000_000
+# That border and DeepFace's own doubling for dlib make the longer side four times as long. Up to there dlib.resize_image was computed
+# to be sound, column by column (see faces.dlib_detector.MAX_WIDTH), and OpenCV turns images of up to 32,767.
+MAX_SIDE: Final = 8_000
 BATCH: Final = 16  # faces in one run of a model: bounds the memory
 LANDMARKS: Final = ("left_eye", "right_eye", "nose", "mouth_left", "mouth_right")
 # Packages on PyPI whose name is not that of their module.
@@ -122,7 +125,7 @@ class DeepFaceFinder:
         self.spoofs = 0
 
     def find(self, pixels: NDArray[np.uint8]) -> list[Face]:
-        """The faces of (h, w, 3) uint8 RGB in the detector's order; photos above MAX_PIXELS are searched scaled down.
+        """The faces of (h, w, 3) uint8 RGB in the detector's order; photos above MAX_PIXELS or MAX_SIDE are searched scaled down.
 
         Raises:
             ModelError: something the detector needs only now is missing, such as the eye finder of those that give no eyes.
@@ -171,17 +174,18 @@ def _face(face: dict[str, Any], vector: NDArray[np.float32], scale: float, pixel
     height, width = pixels.shape[:2]
     left, top = min(round(area["x"] / scale), width - 1), min(round(area["y"] / scale), height - 1)
     box = (left, top, max(1, min(round(area["w"] / scale), width - left)), max(1, min(round(area["h"] / scale), height - top)))
-    points = [area.get(name) for name in LANDMARKS]
-    landmarks = tuple((round(point[0] / scale), round(point[1] / scale)) for point in points if point is not None)
-    return Face(box, landmarks, float(face["confidence"]), vector)
+    given = [(name, area[name]) for name in LANDMARKS if area.get(name) is not None]  # eyes alone, by most detectors
+    points = {name: (round(point[0] / scale), round(point[1] / scale)) for name, point in given}
+    eyes = (points["left_eye"], points["right_eye"]) if {"left_eye", "right_eye"} <= points.keys() else None
+    return Face(box, tuple(points.values()), float(face["confidence"]), vector, eyes=eyes, nose=points.get("nose"))
 
 
 def _scaled(pixels: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], float]:
-    """BGR, as DeepFace wants it, of at most MAX_PIXELS, and the factor by which it is smaller."""
+    """BGR, as DeepFace wants it, of at most MAX_PIXELS and MAX_SIDE, and the factor by which it is smaller."""
     import cv2
 
     height, width = pixels.shape[:2]
-    scale = min(1.0, (MAX_PIXELS / (height * width)) ** 0.5)
+    scale = min(1.0, (MAX_PIXELS / (height * width)) ** 0.5, MAX_SIDE / max(height, width))
     if scale < 1:
         size = max(1, round(width * scale)), max(1, round(height * scale))
         pixels = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)

@@ -25,8 +25,14 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from faces.face import Point
+
 DETECTOR_FACE = 80  # pixels, the side of the detector's window
 MAX_PIXELS = 24_000_000  # of an image given to the detector: bounds its memory to some 250 MB
+# dlib's bilinear resize_image, by which its detector also makes its pyramid, counts columns in 32-bit floats; what they lose adds up
+# until it writes past the row's end. One pyramid step is sound up to 14,189 * 6/5 = 17,026 columns, for the sum of all that can be lost.
+MAX_WIDTH = 16_000
+STRIP_PIXELS = 1_000_000  # scaled at a time: Pillow needs a copy
 PADDING = 0.25  # of get_face_chip: what the network was trained with (dlib's face_recognition.py)
 THRESHOLD = 0.0
 # Second looks, each chosen on the LFW photos where nothing was found; see find().
@@ -47,6 +53,17 @@ class Found:
     confidence: float  # the detector's score
     chip: NDArray[np.uint8]  # (150, 150, 3) RGB
 
+    @property
+    def eyes(self) -> tuple[Point, Point]:
+        """The middle of each, between its corners."""
+        a, b, c, d, _ = self.landmarks
+        return ((a[0] + b[0]) / 2, (a[1] + b[1]) / 2), ((c[0] + d[0]) / 2, (c[1] + d[1]) / 2)
+
+    @property
+    def nose(self) -> Point:
+        """Its base."""
+        return self.landmarks[4]
+
 
 class DlibDetector:
     """dlib's frontal face detector and 5-point landmarks, both loaded from files."""
@@ -60,8 +77,8 @@ class DlibDetector:
     def find(self, pixels: NDArray[np.uint8]) -> list[Found]:
         """The faces in (h, w, 3) uint8 RGB, in the detector's order; none is an empty list.
 
-        Never is an image of more than MAX_PIXELS searched: larger photos are scaled down, so that their smallest findable face
-        grows (in one of 100 megapixels to 160 pixels), and the second look is limited likewise.
+        Never is an image of more than MAX_PIXELS or MAX_WIDTH searched: larger photos are scaled down, so that their smallest
+        findable face grows (in one of 100 megapixels to 160 pixels), and the second look is limited likewise.
 
         A photo without a face so far is searched again at twice the resolution, then turned by 20 degrees to both sides. What is
         found there must be found again in its aligned crop, where a face stands upright and anything else does not look like one.
@@ -146,18 +163,29 @@ def _saved_detector() -> bytes:
 
 
 def _fit(pixels: NDArray[np.uint8], scale: float, limit: int) -> float:
-    """The scale, or the largest one that keeps the image within the limit."""
+    """The scale, or the largest one that keeps the image within the limit and MAX_WIDTH."""
     height, width = pixels.shape[:2]
-    return min(scale, math.sqrt(limit / (height * width)))
+    return float(min(scale, math.sqrt(limit / (height * width)), MAX_WIDTH / width))
 
 
 def _scaled(pixels: NDArray[np.uint8], scale: float) -> NDArray[np.uint8]:
-    """Bilinear, by dlib: unlike Pillow it needs no copy of the photo. Its 2x finds the same faces as dlib's own up-sampling."""
+    """Bilinear, strip by strip. Never by dlib: see MAX_WIDTH."""
     if scale == 1:
         return pixels
+    from PIL import Image
+
     height, width = pixels.shape[:2]
-    resized: NDArray[np.uint8] = dlib.resize_image(pixels, max(1, round(height * scale)), max(1, round(width * scale)))
-    return resized
+    rows, columns = max(1, round(height * scale)), max(1, round(width * scale))
+    scaled = np.empty((rows, columns, 3), np.uint8)
+    down = height / rows
+    around = math.ceil(max(down, 1)) + 1  # rows that have a say in those at a strip's edge
+    step = max(1, int(STRIP_PIXELS / max(columns, width * down)))
+    for top in range(0, rows, step):
+        bottom = min(top + step, rows)
+        first, last = max(0, math.floor(top * down) - around), min(height, math.ceil(bottom * down) + around)
+        box = (0, top * down - first, width, min(bottom * down, last) - first)
+        scaled[top:bottom] = Image.fromarray(pixels[first:last]).resize((columns, bottom - top), Image.Resampling.BILINEAR, box)
+    return scaled
 
 
 def _unscaled(box: Any, scale: float) -> Any:

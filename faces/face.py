@@ -13,14 +13,19 @@ if TYPE_CHECKING:
     from faces.quality import Quality
 
 
+Point = tuple[float, float]  # x, y
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Face:
     """One face. ``repr`` leaves the embedding out: logs and tracebacks must not hold what identifies a person."""
 
     box: tuple[int, int, int, int]  # x, y, w, h in pixels of the upright photo, clipped to it
-    landmarks: tuple[tuple[int, int], ...]  # (x, y); dlib gives 5: both corners of each eye and the nose's base
+    landmarks: tuple[tuple[int, int], ...]  # (x, y), as many as the detector gives and in its own order: as they are stored
     confidence: float  # as the detector gives it; dlib's has no upper bound, and below 0 only a second look found the face
     embedding: NDArray[np.float32] = field(repr=False)  # (dims,), as the model gives it
+    eyes: tuple[Point, Point] | None = None  # their middles, in any order, where the detector gives them
+    nose: Point | None = None
     quality: Quality | None = None  # where it was measured
     thumbnail: bytes | None = field(default=None, repr=False)  # a JPEG, where it was asked for
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from core.errors import PhotoError
-from faces.containers import CLEANERS, MAX_PARTS, File, corrupt, ends_early, orientation, sniff, truncated
+from faces.containers import CLEANERS, File, corrupt, ends_early, orientation, sniff, truncated
 from faces.pixels import upright
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 MAX_PIXELS: Final = 100_000_000
 MAX_SCANNED_PIXELS: Final = 2_000_000_000  # of a progressive JPEG, over its scans: each scan costs a pass over the photo
+MAX_RUN_PIXELS: Final = 10_000_000  # of a run-length BMP, which Pillow decodes in Python: ten million take up to a second
 
 # The module and class that decode each format.
 _PLUGINS: Final = {
@@ -75,7 +76,8 @@ def _decode(data: bytes, max_pixels: int) -> Photo:
     if kind == "TIFF":
         _hush()
     with getattr(import_module(module), name)(io.BytesIO(file.data)) as image:
-        _check_size(image.size, file.scans, max_pixels)
+        runs = kind == "BMP" and image.tile[0][0] == "bmp_rle"
+        _check_size(image.size, file.scans, min(max_pixels, MAX_RUN_PIXELS) if runs else max_pixels)
         # pillow_heif turns its photos itself.
         turn = 1 if kind == "HEIC" else orientation(file, image)
         if kind == "TIFF":
@@ -89,8 +91,6 @@ def _decode(data: bytes, max_pixels: int) -> Photo:
 def _prepare_tiff(image: Any, max_pixels: int) -> None:
     tile = int(image.tag_v2.get(322, 1)), int(image.tag_v2.get(323, 1))
     _check_size(tile, 0, max_pixels)  # a tile is decoded whole, however little of it the photo needs
-    if len(image.tile) > MAX_PARTS:
-        raise corrupt()
     # After the pixels Pillow would read every EXIF directory, which can fail, and then turn a second copy.
     image.load_end = _nothing
 

@@ -92,7 +92,10 @@ class _Dlib:
         if not real:
             return []
         embeddings = self._model.embed(np.stack([face.chip for face in real]))
-        return [Face(face.box, face.landmarks, face.confidence, embedding) for face, embedding in zip(real, embeddings, strict=True)]
+        return [
+            Face(face.box, face.landmarks, face.confidence, embedding, eyes=face.eyes, nose=face.nose)
+            for face, embedding in zip(real, embeddings, strict=True)
+        ]
 
 
 def _spoof_check() -> Check:

@@ -10,9 +10,8 @@ import numpy as np
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-    from PIL import Image
 
-    from faces.face import Face
+    from faces.face import Face, Point
 
 SIDE = 112  # pixels to which every face is brought, so that sharpness does not depend on its size
 
@@ -24,7 +23,7 @@ class Quality:
     ``size``: the shorter side of the box, in pixels. ``sharpness``: the variance of the Laplacian of the grey face at 112 pixels
     (Pech-Pacheco et al., "Diatom autofocusing in brightfield microscopy", ICPR 2000); below 30 a face looks blurred.
     ``brightness``: mean luma, 0 to 1. ``frontal``: 1 when the nose is in the middle between the eyes, 0 when it stands below one of
-    them; 1 where the detector gives too few landmarks to tell.
+    them; 1 where the detector gives no eyes or no nose to tell by.
     """
 
     size: int
@@ -48,7 +47,7 @@ def measure(pixels: NDArray[np.uint8], face: Face) -> Quality:
     crop = Image.fromarray(pixels[y : y + height, x : x + width])
     # To grey as ITU-R BT.601 has it. Reduced with antialiasing, so that a large face is not sharper than a small one.
     grey = np.asarray(crop.convert("L").resize((SIDE, SIDE), Image.Resampling.BILINEAR), np.float32)
-    return Quality(min(width, height), _sharpness(grey), float(grey.mean()) / 255, _frontal(face.landmarks))
+    return Quality(min(width, height), _sharpness(grey), float(grey.mean()) / 255, _frontal(face.eyes, face.nose))
 
 
 def _sharpness(grey: NDArray[np.float32]) -> float:
@@ -57,12 +56,10 @@ def _sharpness(grey: NDArray[np.float32]) -> float:
     return float(laplacian.var())
 
 
-def _frontal(landmarks: tuple[tuple[int, int], ...]) -> float:
-    """From dlib's 5 points: both corners of each eye, and the base of the nose."""
-    if len(landmarks) != 5:  # noqa: PLR2004
+def _frontal(eyes: tuple[Point, Point] | None, nose: Point | None) -> float:
+    if eyes is None or nose is None:
         return 1.0
-    points = np.asarray(landmarks, np.float64)
-    one, other, nose = points[:2].mean(axis=0), points[2:4].mean(axis=0), points[4]
+    one, other = np.asarray(eyes, np.float64)
     across = other - one
     distance = float(np.hypot(*across))
     if distance == 0:
@@ -79,24 +76,28 @@ def thumbnail(pixels: NDArray[np.uint8], face: Face, side: int = 112) -> bytes:
 
     x, y, width, height = face.box
     side_now = max(width, height)
-    around = _square(Image.fromarray(pixels), x + width / 2, y + height / 2, 3 * side_now)  # enough for the corners when it is turned
-    turned = around.rotate(_roll(face.landmarks), Image.Resampling.BILINEAR)
-    cut = _square(turned, turned.width / 2, turned.height / 2, 1.5 * side_now)
+    around = _square(pixels, x + width / 2, y + height / 2, 3 * side_now, max(1, side_now // (8 * side)))
+    turned = Image.fromarray(around).rotate(_roll(face.eyes), Image.Resampling.BILINEAR)
+    # The middle half: the rest was there for its corners when it is turned.
+    middle = (turned.width / 4, turned.height / 4, turned.width * 3 / 4, turned.height * 3 / 4)
     buffer = io.BytesIO()
-    cut.resize((side, side), Image.Resampling.LANCZOS).save(buffer, "JPEG", quality=80)
+    turned.resize((side, side), Image.Resampling.LANCZOS, middle).save(buffer, "JPEG", quality=80)
     return buffer.getvalue()
 
 
-def _square(image: Image.Image, x: float, y: float, side: float) -> Image.Image:
-    """A square about a point; black where the image ends."""
-    return image.crop((round(x - side / 2), round(y - side / 2), round(x + side / 2), round(y + side / 2)))
+def _square(pixels: NDArray[np.uint8], x: float, y: float, side: float, step: int) -> NDArray[np.uint8]:
+    """A square about a point, black where the photo ends; of a large one every ``step``th pixel, to save memory."""
+    left, top, right, bottom = (round(edge) for edge in (x - side / 2, y - side / 2, x + side / 2, y + side / 2))
+    square = np.zeros((-((top - bottom) // step), -((left - right) // step), 3), np.uint8)
+    first_row, first_column = -(min(top, 0) // step), -(min(left, 0) // step)
+    seen = pixels[top + first_row * step : bottom : step, left + first_column * step : right : step]
+    square[first_row : first_row + seen.shape[0], first_column : first_column + seen.shape[1]] = seen
+    return square
 
 
-def _roll(landmarks: tuple[tuple[int, int], ...]) -> float:
+def _roll(eyes: tuple[Point, Point] | None) -> float:
     """Degrees by which the line of the eyes falls to the right."""
-    if len(landmarks) != 5:  # noqa: PLR2004
+    if eyes is None:
         return 0.0
-    points = np.asarray(landmarks, np.float64)
-    eyes = sorted((tuple(points[:2].mean(axis=0)), tuple(points[2:4].mean(axis=0))))
-    (left_x, left_y), (right_x, right_y) = eyes
+    (left_x, left_y), (right_x, right_y) = sorted(eyes)
     return math.degrees(math.atan2(right_y - left_y, right_x - left_x))

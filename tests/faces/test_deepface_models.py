@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +19,9 @@ from numpy.typing import NDArray
 from core.errors import ModelError, PhotoError, RecipeMismatch
 from faces import deepface_models
 from faces.deepface_models import FALLBACK_THRESHOLD, load
+from faces.face import Face
 from faces.pipeline import Pipeline, prepare
+from faces.quality import measure
 from faces.recipe import resolve
 
 RED, GREEN, BLUE = (220, 10, 10), (10, 220, 10), (10, 10, 220)
@@ -150,6 +154,23 @@ def test_faces_boxes_and_colours() -> None:
     assert faces[0].confidence == 0.9
 
 
+def test_landmarks_are_known_by_their_names() -> None:
+    eyes = {"left_eye": (60, 40), "right_eye": (20, 42)}
+    rest = {"nose": (40, 60), "mouth_left": (55, 80), "mouth_right": (25, 80)}
+    pixels = np.zeros((100, 100, 3), np.uint8)
+
+    def made(**points: tuple[int, int] | None) -> Face:
+        area = {"x": 0, "y": 0, "w": 90, "h": 90, **points}
+        return deepface_models._face({"facial_area": area, "confidence": 1}, np.ones(3, np.float32), 1.0, pixels)
+
+    of_retinaface = made(**eyes, **rest)
+    assert of_retinaface.landmarks == ((60, 40), (20, 42), (40, 60), (55, 80), (25, 80))
+    assert (of_retinaface.eyes, of_retinaface.nose) == (((60, 40), (20, 42)), (40, 60))
+    assert measure(pixels, of_retinaface).frontal == pytest.approx(1, abs=0.06)
+    others = made(**eyes), made(left_eye=None, right_eye=None), made(left_eye=(60, 40), nose=(40, 60))
+    assert [(face.eyes is None, face.nose is None) for face in others] == [(False, True), (True, True), (True, False)]
+
+
 def test_equals_deepface_represent() -> None:
     from deepface.modules.representation import represent
 
@@ -195,6 +216,20 @@ def test_large_photos_are_searched_scaled_down(monkeypatch: pytest.MonkeyPatch) 
     faces = Pipeline(resolve("Colours", "squares")).find(pixels)
     np.testing.assert_allclose([face.box for face in faces], [(10, 10, 400, 400), (420, 10, 398, 398)], atol=4)
     np.testing.assert_allclose(faces[0].landmarks, [(310, 110), (110, 110)], atol=4)
+
+
+def test_wide_photos_leave_the_heap_whole() -> None:
+    code = """
+import numpy as np
+from faces.deepface_models import DeepFaceFinder
+finder = DeepFaceFinder("Dlib", "dlib", anti_spoofing=False)
+for shape in (100, 100_000), (1, 1_000_000), (1_000_000, 1), (20, 8_000):
+    assert finder.find(np.zeros((*shape, 3), np.uint8)) == []
+print("whole")
+"""
+    environment = os.environ | {"LD_PRELOAD": "libc_malloc_debug.so.0", "MALLOC_CHECK_": "3"}  # glibc's checks, where they are to be had
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False, timeout=120)
+    assert (done.returncode, done.stdout) == (0, "whole\n"), done.stderr
 
 
 def test_model_dlib_with_another_detector() -> None:

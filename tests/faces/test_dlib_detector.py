@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import csv
+import os
+import subprocess
+import sys
 from collections import defaultdict
 from pathlib import Path
 
@@ -74,6 +77,9 @@ def test_box_landmarks_and_chip(face: Found, obama: Pixels) -> None:
     assert left_outer[0] > left_inner[0] > right_inner_or_outer[0]  # the person's left eye is on the photo's right
     assert all(x < px < x + w and y < py < y + h for px, py in face.landmarks)
     assert nose[1] > left_outer[1]
+    assert face.nose == nose
+    assert left_inner[0] < face.eyes[0][0] < left_outer[0]
+    assert right_inner_or_outer[0] < face.eyes[1][0] < left_inner[0]
     assert face.chip.shape == (150, 150, 3)
     assert face.chip.dtype == np.uint8
     assert face.confidence > 1
@@ -153,6 +159,32 @@ def test_no_image_above_the_limit_is_searched(detector: DlibDetector, obama: Pix
     assert [first, doubled] == pytest.approx([200_000] * 2, rel=0.01)
     assert native == 120_000
     assert tilted == pytest.approx([50_000] * 2, rel=0.01)
+
+
+def test_photos_of_any_shape_leave_the_heap_whole() -> None:
+    code = """
+import numpy as np
+from faces import dlib_detector as d
+detector = d.DlibDetector()
+for shape in (100, 100_000), (1, 20_000_000), (20_000_000, 1), (3, 3), (90, 16_000):
+    assert detector.find(np.zeros((*shape, 3), np.uint8)) == []
+for shape, scale in ((634, 10_993), 2.0), ((2, 16_000), 0.9), ((700, 30_000), 1.0):
+    pixels = np.zeros((*shape, 3), np.uint8)
+    d._scaled(pixels, d._fit(pixels, scale, d.MAX_PIXELS))
+print("whole")
+"""
+    # glibc's checks, where they are to be had: without them a small overrun is not seen.
+    environment = os.environ | {"LD_PRELOAD": "libc_malloc_debug.so.0", "MALLOC_CHECK_": "3"}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False, timeout=120)
+    assert (done.returncode, done.stdout) == (0, "whole\n"), done.stderr
+
+
+@pytest.mark.parametrize("scale", [0.13, 0.5, 0.8, 1.5, 2.0])
+def test_scaled_strips_join_without_a_seam(obama: Pixels, monkeypatch: pytest.MonkeyPatch, scale: float) -> None:
+    height, width = round(obama.shape[0] * scale), round(obama.shape[1] * scale)
+    whole = np.asarray(Image.fromarray(obama).resize((width, height), Image.Resampling.BILINEAR), int)
+    monkeypatch.setattr(dlib_detector, "STRIP_PIXELS", 20_000)
+    assert np.abs(dlib_detector._scaled(obama, scale) - whole).max() <= 1
 
 
 def test_damaged_landmarks_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
-from faces.face import Face
+from faces.face import Face, Point
 from faces.pipeline import Pipeline
 from faces.quality import MEASURES, measure, thumbnail
 from faces.recipe import DEFAULT
@@ -16,8 +16,8 @@ from faces.recipe import DEFAULT
 Pixels = NDArray[np.uint8]
 
 
-def face(box: tuple[int, int, int, int], landmarks: tuple[tuple[int, int], ...] = ()) -> Face:
-    return Face(box, landmarks, 1.0, np.ones(128, np.float32))
+def face(box: tuple[int, int, int, int], eyes: tuple[Point, Point] | None = None, nose: Point | None = None) -> Face:
+    return Face(box, (), 1.0, np.ones(128, np.float32), eyes=eyes, nose=nose)
 
 
 @pytest.fixture
@@ -49,16 +49,36 @@ def test_sharpness_does_not_depend_on_size(portrait: Image.Image) -> None:
     ("nose", "frontal"), [((50, 60), 1.0), ((15, 60), 0.0), ((85, 60), 0.0), ((0, 60), 0.0), ((32, 60), pytest.approx(0.5, abs=0.03))]
 )
 def test_a_nose_in_the_middle_is_frontal(nose: tuple[int, int], frontal: float) -> None:
-    eyes = ((10, 30), (20, 30), (90, 30), (80, 30))
-    assert measure(np.zeros((100, 100, 3), np.uint8), face((0, 0, 100, 100), (*eyes, nose))).frontal == frontal
+    for eyes in (((15, 30), (85, 30)), ((85, 30), (15, 30))):
+        assert measure(np.zeros((100, 100, 3), np.uint8), face((0, 0, 100, 100), eyes, nose)).frontal == frontal
 
 
-def test_without_landmarks_a_face_counts_as_frontal() -> None:
-    assert measure(np.zeros((9, 9, 3), np.uint8), face((0, 0, 9, 9), ((1, 1), (2, 2)))).frontal == 1.0
+@pytest.mark.parametrize(("eyes", "nose"), [(None, None), (((1, 1), (2, 2)), None), (None, (1, 1))])
+def test_without_eyes_and_nose_a_face_counts_as_frontal(eyes: tuple[Point, Point] | None, nose: Point | None) -> None:
+    assert measure(np.zeros((9, 9, 3), np.uint8), face((0, 0, 9, 9), eyes, nose)).frontal == 1.0
 
 
 def test_eyes_in_one_place_do_not_divide_by_zero() -> None:
-    assert measure(np.zeros((9, 9, 3), np.uint8), face((0, 0, 9, 9), ((1, 1),) * 5)).frontal == 0.0
+    assert measure(np.zeros((9, 9, 3), np.uint8), face((0, 0, 9, 9), ((1, 1), (1, 1)), (1, 1))).frontal == 0.0
+
+
+@pytest.mark.parametrize("size", [90, 901, 5000])
+def test_a_thumbnail_of_any_size_is_black_where_the_photo_ends(size: int) -> None:
+    white = np.broadcast_to(np.uint8(255), (9000, 9000, 3))  # takes no memory, unless all of it is copied
+    with Image.open(io.BytesIO(thumbnail(white, face((0, 0, size, size)), side=120))) as image:
+        shown = np.asarray(image.convert("L")) > 128
+    assert shown[21:, 21:].all()  # a sixth lies outside
+    assert not shown[:19].any() and not shown[:, :19].any()
+
+
+@pytest.mark.parametrize("eyes", [((150, 80), (50, 120)), ((50, 120), (150, 80))])
+def test_two_eyes_are_enough_to_level_a_thumbnail(eyes: tuple[Point, Point]) -> None:
+    pixels = np.zeros((200, 200, 3), np.uint8)
+    for x, y in eyes:
+        pixels[int(y) - 8 : int(y) + 8, int(x) - 8 : int(x) + 8] = 255
+    with Image.open(io.BytesIO(thumbnail(pixels, face((20, 20, 160, 160), eyes), side=240))) as image:
+        rows = np.flatnonzero((np.asarray(image.convert("L")) > 128).any(axis=1))
+    assert np.ptp(rows) < 30  # both in one row; untouched they are 40 apart
 
 
 @pytest.mark.parametrize("degrees", [-12, 0, 12])
