@@ -2,6 +2,7 @@ import ipaddress
 import socket
 import threading
 import time
+from base64 import b64decode
 from collections.abc import Iterator
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -102,6 +103,19 @@ def test_a_photo_comes_whole_and_redirects_are_followed(server: str) -> None:
     assert fetch(f"{server.replace('//', '//ada:secret@')}/secret", HERE) == b"Basic YWRhOnNlY3JldA=="
 
 
+def test_a_password_may_hold_any_character(server: str) -> None:
+    assert b64decode(fetch(f"{server.replace('//', '//ad%61:p%40%3Ass@')}/secret", HERE).split()[1]) == b"ada:p@:ss"
+
+
+def test_a_name_server_that_does_not_answer_is_given_up(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = threading.Event()
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: asked.wait(20) and [])
+    begun = time.monotonic()
+    assert _code(f"{server}/photo", Limits(seconds=0.3, allow_private=True)) == "timeout"
+    asked.set()
+    assert time.monotonic() - begun < 3
+
+
 @pytest.mark.parametrize("path", ["hop/6", "missing", "short"])
 def test_what_does_not_come_is_unreadable(server: str, path: str) -> None:
     assert _code(f"{server}/{path}") == "unreadable"
@@ -173,7 +187,7 @@ def test_a_name_is_resolved_once_and_the_judged_address_is_connected_to(server: 
     [
         *("10.1.2.3", "172.16.0.1", "192.168.1.1", "127.9.9.9", "169.254.0.1", "100.64.0.1", "224.0.0.1", "240.0.0.1", "255.255.255.255"),
         *("0.0.0.0", "::", "::1", "fe80::1", "fc00::1", "fec0::1", "ff02::1", "::ffff:10.0.0.1", "64:ff9b::7f00:1", "64:ff9b:1::1"),  # noqa: S104
-        *("2002:7f00:1::1", "::127.0.0.1", "2001:db8::1"),
+        *("2002:7f00:1::1", "::127.0.0.1", "2001:db8::1", "192.0.0.192", "192.0.0.9", "168.63.129.16", "3fff::1"),
     ],
 )
 def test_addresses_that_are_not_public(address: str) -> None:
