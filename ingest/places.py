@@ -13,16 +13,18 @@ import threading
 import zipfile
 from abc import ABC, abstractmethod
 from contextlib import ExitStack, suppress
-from pathlib import Path
-from typing import IO, Any, ClassVar
+from typing import Any, ClassVar
 
 from core import files, remote, web
-from core.errors import PhotoError, UsageError
+from core.errors import PhotoError
+from ingest.streams import Stream, decompressed, open_archive
 
 _ROOM = 128 << 20  # bytes of all photos on their way together
 _LOCAL_HEADER = 30  # bytes, of which the last four are the lengths of the name and of the extra field that follow
 _ENCRYPTED = 1
 _PIECE = 4096
+_LARGE = 32 << 20  # bytes of a member from which only one is expanded at a time, since several threads do so
+_one_large = threading.Lock()
 
 
 class Place(ABC):
@@ -127,10 +129,15 @@ class ZipMember(Place):
 
 def _pieces(member: zipfile.ZipExtFile) -> bytes:
     # Small ones: of bzip2 and LZMA all that a piece expands to comes at once, a thousand times its size and more.
-    data = bytearray()
-    while len(data) <= files.MAX_BYTES and (piece := member.read(_PIECE)):
-        data += piece
-    return bytes(data)
+    data = io.BytesIO()
+    with ExitStack() as stack:
+        is_large = False
+        while data.tell() <= files.MAX_BYTES and (piece := member.read(_PIECE)):
+            data.write(piece)
+            if not is_large and data.tell() > _LARGE:
+                is_large = True
+                stack.enter_context(_one_large)
+    return data.getvalue()
 
 
 class _Room:
@@ -233,17 +240,17 @@ class Web(Dear):
 class Remote(Dear):
     """A file that fsspec opens."""
 
-    __slots__ = ("_url",)
+    __slots__ = ("_seconds", "_url")
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, seconds: float) -> None:
         super().__init__()
-        self._url = url
+        self._url, self._seconds = url, seconds
 
     def _fetch(self) -> bytes:
-        return remote.read(self._url)
+        return remote.read(self._url, self._seconds)
 
     def _arguments(self) -> tuple[Any, ...]:
-        return (self._url,)
+        return self._url, self._seconds
 
 
 class Streamed(Dear):
@@ -273,46 +280,31 @@ class _Cursor:
         self._lock = threading.Lock()
         self._opened = ExitStack()
         self._archive: str | None = None
-        self._file: IO[bytes] = io.BytesIO()
+        self._stream: Stream | None = None
 
     def read(self, archive: str, offset: int, size: int) -> bytes:
         """A part of what the archive holds, decompressed."""
         with self._lock:
             try:
-                if self._archive != archive:
-                    self._open(archive)
-                self._file.seek(offset)
-                data = self._file.read(size)
+                stream = self._stream
+                if stream is None or self._archive != archive or offset < stream.position:
+                    stream = self._open(archive)
+                stream.skip_to(offset)
+                data = stream.read(size)
             except Exception as error:  # noqa: BLE001 - each compression has errors of its own
-                self._archive = None  # whatever its state is now, the next photo begins anew
+                self._stream = None  # whatever its state is now, the next photo begins anew
                 raise _broken(error) from None
         if len(data) < size:
             raise PhotoError("The archive ends within this photo.", code="unreadable")
         return data
 
-    def _open(self, archive: str) -> None:
-        from ingest.archives import decompressed
-
+    def _open(self, archive: str) -> Stream:
         self._opened.close()
-        self._file = self._opened.enter_context(decompressed(archive))
-        self._archive = archive
+        self._archive, self._stream = archive, self._opened.enter_context(decompressed(archive))
+        return self._stream
 
 
 _cursor = _Cursor()
-
-
-def open_archive(address: str) -> IO[bytes]:
-    """An archive, on this machine or where fsspec finds it.
-
-    Raises:
-        UsageError, OSError, Exception: it can't be opened; file systems have errors of their own.
-    """
-    if "://" in address:
-        return remote.open_(address)
-    path = Path(address)
-    if not path.is_file():  # a named pipe would be waited for
-        raise UsageError(f"{address!r} is no file.", code="no_such_source")
-    return path.open("rb")
 
 
 def _broken(error: Exception) -> PhotoError:
