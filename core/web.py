@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
+from io import BytesIO
 from typing import TYPE_CHECKING
 from urllib.parse import unquote_to_bytes, urljoin
 
@@ -204,11 +205,11 @@ def _body(response: BaseHTTPResponse) -> bytes:
     length = response.headers.get("Content-Length", "")
     if length.isdecimal() and int(length) > MAX_BYTES:
         raise too_large
-    data = bytearray()
+    data = BytesIO()  # gives its bytes away without a copy
     while piece := response.read(_PIECE):
-        data += piece
-        if len(data) > MAX_BYTES:
+        data.write(piece)
+        if data.tell() > MAX_BYTES:
             raise too_large
-    if length.isdecimal() and len(data) < int(length):
+    if length.isdecimal() and data.tell() < int(length):
         raise PhotoError("The server stopped before the end.", code="unreadable")
-    return bytes(data)
+    return data.getvalue()

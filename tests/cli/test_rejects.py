@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from elasticsearch import Elasticsearch
@@ -88,14 +89,14 @@ def test_nothing_is_pruned_where_a_folder_can_not_be_read(
     (people / "closed").mkdir()
     import os
 
-    listdir = os.listdir
+    scandir = os.scandir
 
-    def refusing(path: Path) -> list[str]:
-        if Path(path).name == "closed":
+    def refusing(path: str) -> Any:
+        if str(path).endswith("/closed"):
             raise PermissionError
-        return listdir(path)
+        return scandir(path)
 
-    monkeypatch.setattr(os, "listdir", refusing)
+    monkeypatch.setattr(os, "scandir", refusing)
     done = type_("ingest", people, "-c", name, "--prune", "--yes", "--json")
     assert done.json["pruned"] == {}
     assert "can't be read" in done.err
