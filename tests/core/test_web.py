@@ -1,11 +1,15 @@
 import ipaddress
+import shutil
 import socket
+import ssl
+import subprocess
 import threading
 import time
 from base64 import b64decode
 from collections.abc import Iterator
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import pytest
 
@@ -180,6 +184,26 @@ def test_a_name_is_resolved_once_and_the_judged_address_is_connected_to(server: 
     monkeypatch.setattr("urllib3.util.connection.create_connection", connect)
     assert _code(f"http://rebinding.test:{server.rsplit(':', 1)[1]}/photo", Limits()) == "unreadable"
     assert (asked, connected) == (["rebinding.test"], ["93.184.215.14"])
+
+
+def test_certificates_are_for_the_name_while_the_address_is_pinned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    openssl = shutil.which("openssl")
+    if openssl is None:
+        pytest.skip("there is no openssl to make a certificate with")
+    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    made = ["-subj", "/CN=pinned.test", "-addext", "subjectAltName=DNS:pinned.test", "-keyout", str(key), "-out", str(certificate)]
+    subprocess.run([openssl, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", *made], check=True, capture_output=True)
+    theirs = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    theirs.load_cert_chain(certificate, key)
+    monkeypatch.setattr(web, "_tls", lambda: ssl.create_default_context(cafile=str(certificate)))
+    real = socket.getaddrinfo
+    monkeypatch.setattr(socket, "getaddrinfo", lambda host, *args, **more: real("127.0.0.1", *args, **more))
+    with ThreadingHTTPServer(("127.0.0.1", 0), _Handler) as serving:
+        serving.socket = theirs.wrap_socket(serving.socket, server_side=True)
+        threading.Thread(target=serving.serve_forever, daemon=True).start()
+        assert fetch(f"https://pinned.test:{serving.server_port}/photo", HERE) == b"bytes"
+        assert _code(f"https://other.test:{serving.server_port}/photo") == "unreadable"
+        serving.shutdown()
 
 
 @pytest.mark.parametrize(
