@@ -12,6 +12,7 @@ import io
 import threading
 import zipfile
 from abc import ABC, abstractmethod
+from collections import deque
 from contextlib import ExitStack, suppress
 from typing import Any, ClassVar
 
@@ -24,6 +25,7 @@ _LOCAL_HEADER = 30  # bytes, of which the last four are the lengths of the name 
 _ENCRYPTED = 1
 _PIECE = 4096
 _LARGE_PIECE = 1 << 18
+_PASSED, _MOST_PASSED = 1 << 20, 32 << 20  # bytes of a compressed archive that are kept behind the photo read last, in pieces
 _LARGE = 32 << 20  # bytes of a member from which only one is expanded at a time, since several threads do so
 _one_large = threading.Lock()
 
@@ -266,7 +268,10 @@ class Remote(Dear):
 
 
 class Streamed(Dear):
-    """A member of a compressed tar archive, which can only be read from its beginning on. ``sha256`` is known from the first reading."""
+    """A member of a compressed tar archive, which can only be read from its beginning on. ``sha256`` is known from the first reading.
+
+    Only the process that sends photos decompresses: a worker that starts late would begin at the beginning, and take too long for ever.
+    """
 
     __slots__ = ("_archive", "_offset", "_sha256", "_size")
 
@@ -278,6 +283,15 @@ class Streamed(Dear):
         """See :meth:`Place.sha256`."""
         return self._sha256 or super().sha256()
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        kept = self.drop()
+        if kept is None:
+            try:
+                kept = self._fetch()
+            except PhotoError as error:
+                kept = error
+        return _arrived, (type(self), self._arguments(), kept)
+
     def _fetch(self) -> bytes:
         return _cursor.read(self._archive, self._offset, self._size)
 
@@ -286,32 +300,50 @@ class Streamed(Dear):
 
 
 class _Cursor:
-    """How far this process has decompressed an archive: photos come in the archive's order, so it goes on from there."""
+    """How far an archive is decompressed: photos are asked for about in its order, so it goes on from there.
+
+    What it passed last is kept, since the threads that send photos overtake each other.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._opened = ExitStack()
         self._archive: str | None = None
         self._stream: Stream | None = None
+        self._passed: deque[tuple[int, bytes]] = deque()  # where each piece begins
 
     def read(self, archive: str, offset: int, size: int) -> bytes:
         """A part of what the archive holds, decompressed."""
         with self._lock:
             try:
                 stream = self._stream
-                if stream is None or self._archive != archive or offset < stream.position:
+                begin = self._passed[0][0] if self._passed else 0
+                if stream is None or self._archive != archive or offset < begin:
                     stream = self._open(archive)
-                stream.skip_to(offset)
-                data = stream.read(size)
+                while stream.position < offset + size and self._pass(stream, offset, offset + size):
+                    pass
             except Exception as error:  # noqa: BLE001 - each compression has errors of its own
                 self._stream = None  # whatever its state is now, the next photo begins anew
                 raise _broken(error) from None
+            end = offset + size
+            parts = [piece[max(0, offset - at) : end - at] for at, piece in self._passed if at < end and at + len(piece) > offset]
+        data = b"".join(parts)
         if len(data) < size:
             raise PhotoError("The archive ends within this photo.", code="unreadable")
         return data
 
+    def _pass(self, stream: Stream, wanted: int, end: int) -> bool:
+        """Decompresses a piece more, up to an end; false where there is none. Nothing goes from ``wanted`` on."""
+        at = stream.position
+        piece = stream.read(min(_PASSED, end - at))
+        self._passed.append((at, piece))
+        while at - self._passed[0][0] > _MOST_PASSED and self._passed[0][0] + len(self._passed[0][1]) <= wanted:
+            self._passed.popleft()
+        return bool(piece)
+
     def _open(self, archive: str) -> Stream:
         self._opened.close()
+        self._passed.clear()
         self._archive, self._stream = archive, self._opened.enter_context(decompressed(archive))
         return self._stream
 

@@ -83,10 +83,11 @@ def test_endless_lines_and_persons_are_told(path: Path) -> None:
 
 def test_an_address_that_is_misspelled_costs_its_line(path: Path, tmp_path: Path) -> None:
     found = _read(
-        path, "path\na.jpg\nfile://[1]x.jpg\nfile://photo.jpg\nhttp://[x/1.jpg\nftp://127.0.0.1:9/x.jpg\nfile:///tmp/a%23b#c.jpg\nb.jpg\n"
+        path,
+        "path\na.jpg\nfile://[1]x.jpg\nfile://photo.jpg\nhttp://[x/1.jpg\nftp://127.0.0.1:9/x.jpg\nfile:///photos/a%23b#c.jpg\nb.jpg\n",
     )
     assert [source.path for source in found] == [
-        *(f"{tmp_path}/a.jpg", "file://[1]x.jpg", "file://photo.jpg", "http://[x/1.jpg", "ftp://127.0.0.1:9/x.jpg", "/tmp/a#b#c.jpg"),  # noqa: S108
+        *(f"{tmp_path}/a.jpg", "file://[1]x.jpg", "file://photo.jpg", "http://[x/1.jpg", "ftp://127.0.0.1:9/x.jpg", "/photos/a#b#c.jpg"),
         f"{tmp_path}/b.jpg",
     ]
     for source, code in zip(found[1:5], ["unreadable", "unreadable", "unreadable", "forbidden"], strict=True):
