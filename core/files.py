@@ -11,6 +11,7 @@ from pathlib import Path
 from core.errors import PhotoError, UsageError
 
 MAX_BYTES = 256 << 20  # a photo file larger than this is rejected unread
+_PIECE = 1 << 18
 
 
 def read(path: str | os.PathLike[str]) -> bytes:
@@ -21,18 +22,26 @@ def read(path: str | os.PathLike[str]) -> bytes:
     """
     try:
         with _open(path) as file:
-            return file.read()
+            size = os.fstat(file.fileno()).st_size
+            data = file.read(size + 1)
     except OSError as error:
         raise _unreadable(error) from None
     except ValueError:  # a NUL in the path
         raise PhotoError("There can be no file of this name.", code="unreadable") from None
+    if len(data) > size:
+        raise PhotoError("The file grew while it was read.", code="unreadable")
+    return data
 
 
 def sha256_of(path: str | os.PathLike[str]) -> str | None:
     """The SHA-256 of a photo file, in hexadecimal, or ``None`` where :func:`read` would say why it can't be read."""
     try:
         with _open(path) as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+            size, digest, piece, total = os.fstat(file.fileno()).st_size, hashlib.sha256(), bytearray(_PIECE), 0
+            while total <= size and (count := file.readinto(piece)):
+                digest.update(memoryview(piece)[:count])
+                total += count
+            return digest.hexdigest() if total <= size else None
     except (OSError, ValueError, PhotoError):
         return None
 

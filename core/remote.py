@@ -1,15 +1,25 @@
-"""Whatever fsspec opens: s3://, gs://, sftp:// and others. Photos are read whole, folders are listed one at a time."""
+"""Whatever fsspec opens: s3://, gs://, sftp:// and others. Photos are read whole, folders are listed one at a time.
+
+Of lists that strangers may have written, only what can't lead into private networks is opened: buckets, and machines that ask for a login.
+Whatever fsspec does is given up after a time: its file systems have no limits, or limits that start anew with each byte.
+"""
 
 from __future__ import annotations
 
+import io
+import time
 from collections.abc import Iterator
 from typing import IO, TYPE_CHECKING, Any, cast
 
+from core import addresses
+from core.deadline import within
 from core.errors import PhotoError, UsageError
 from core.files import MAX_BYTES
+from core.web import Limits
 
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
+    from typing_extensions import Buffer
 
 _EXTRAS = {
     "s3": "s3",
@@ -22,11 +32,37 @@ _EXTRAS = {
     "sftp": "sftp",
     "ssh": "sftp",
 }
-# What wraps another address would get around the limits of core.web, or write to disk.
+_HARMLESS = {*_EXTRAS, "adl", "memory"}
+# What wraps another address would get around these limits, or write to disk; some name no file at all.
 _WRAPPERS = {
-    *("asynclocal", "async_wrapper", "blockcache", "cached", "dir", "filecache", "generic", "libarchive", "reference", "simplecache"),
-    *("tar", "zip", "http", "https", "file", "local"),
+    *("async_wrapper", "asynclocal", "asyncwrapper", "blockcache", "cached", "data", "dir", "filecache", "generic", "libarchive"),
+    *("reference", "simplecache", "tar", "zip", "http", "https", "file", "local"),
 }
+_SECONDS = Limits().seconds
+_PIECE = 1 << 20
+
+
+def check(url: str, limits: Limits) -> None:
+    """Refuses kinds of addresses that don't say where they lead, unless private networks are allowed.
+
+    Raises:
+        UsageError: it is of such a kind (``forbidden``), or of none (``no_such_protocol``).
+    """
+    protocol = _protocol(url)
+    if protocol not in _HARMLESS and not limits.allow_private:
+        raise UsageError(
+            f"{protocol}:// addresses may lead into a private network: allow that with --allow-private-addresses, if you trust them.",
+            code="forbidden",
+        )
+
+
+def _protocol(url: str) -> str:
+    from fsspec import available_protocols
+
+    protocol = addresses.scheme(url)
+    if "::" in url or protocol in _WRAPPERS or protocol not in available_protocols():
+        raise UsageError(f"{protocol!r} is no kind of address that photos are read from.", code="no_such_protocol")
+    return protocol
 
 
 def file_system(url: str) -> tuple[AbstractFileSystem, str]:
@@ -36,15 +72,12 @@ def file_system(url: str) -> tuple[AbstractFileSystem, str]:
         UsageError: there is none (``no_such_protocol``), its package is missing (``missing_package``), or it can't be set up
             (``unreadable_source``: credentials, for instance).
     """
-    from fsspec import available_protocols
     from fsspec.core import url_to_fs
 
-    protocol = url.partition("://")[0].lower()
-    if "::" in url or protocol in _WRAPPERS or protocol not in available_protocols():
-        raise UsageError(f"{protocol!r} is no kind of address that photos are read from.", code="no_such_protocol")
+    protocol = _protocol(url)
     try:
         # Without its cache of listings, which would grow with the number of photos.
-        made: tuple[AbstractFileSystem, str] = url_to_fs(url, use_listings_cache=False)
+        made: tuple[AbstractFileSystem, str] = within(_SECONDS, lambda: url_to_fs(url, use_listings_cache=False))
     except ImportError as error:
         extra = _EXTRAS.get(protocol)
         remedy = f"pip install 'facedex[{extra}]'" if extra else str(error)
@@ -54,33 +87,76 @@ def file_system(url: str) -> tuple[AbstractFileSystem, str]:
     return made
 
 
-def read(url: str) -> bytes:
+def read(url: str, seconds: float = _SECONDS) -> bytes:
     """The bytes of a photo.
 
     Raises:
-        PhotoError: ``unreadable`` or ``too_large``.
+        PhotoError: ``unreadable``, ``too_large`` or ``timeout``.
     """
+    deadline = time.monotonic() + seconds
     try:
-        with open_(url) as file:
-            data = file.read(MAX_BYTES + 1)
+        return within(seconds, lambda: _read(url, deadline))
+    except PhotoError:
+        raise
     except UsageError as error:
         raise PhotoError(str(error), code="unreadable") from None
     except Exception as error:  # noqa: BLE001 - each file system has errors of its own
+        if time.monotonic() >= deadline:
+            raise PhotoError(f"The server took more than {seconds:g} seconds.", code="timeout") from None
         raise PhotoError(f"The address can't be read ({_kind(error)}).", code="unreadable") from None
-    if len(data) > MAX_BYTES:
-        raise PhotoError(f"The file has more than {MAX_BYTES >> 20} MB.", code="too_large")
-    return data
+
+
+def _read(url: str, deadline: float) -> bytes:
+    data = io.BytesIO()
+    files, path = file_system(url)
+    with files.open(path, "rb") as file:
+        while time.monotonic() < deadline and (piece := file.read(min(_PIECE, MAX_BYTES + 1))):
+            if data.tell() + len(piece) > MAX_BYTES:
+                raise PhotoError(f"The file has more than {MAX_BYTES >> 20} MB.", code="too_large")
+            data.write(piece)
+    if time.monotonic() >= deadline:
+        raise TimeoutError
+    return data.getvalue()
 
 
 def open_(url: str) -> IO[bytes]:
-    """A file to read and seek in.
+    """A file to read and seek in. Each of its reads has a time limit.
 
     Raises:
         UsageError: see :func:`file_system`.
         Exception: whatever the file system raises.
     """
     files, path = file_system(url)
-    return cast(IO[bytes], files.open(path, "rb"))
+    opened: IO[bytes] = within(_SECONDS, lambda: files.open(path, "rb"))
+    return cast(IO[bytes], io.BufferedReader(_Limited(opened), _PIECE))
+
+
+class _Limited(io.RawIOBase):
+    """A file whose reads are given up after a time."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        super().__init__()
+        self._file = file
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Buffer, /) -> int:
+        view = memoryview(buffer)
+        data = within(_SECONDS, lambda: self._file.read(len(view)))
+        view[: len(data)] = data
+        return len(data)
+
+    def seek(self, offset: int, whence: int = 0, /) -> int:
+        return within(_SECONDS, lambda: self._file.seek(offset, whence))
+
+    def close(self) -> None:
+        if not self.closed:
+            self._file.close()
+        super().close()
 
 
 def is_folder(url: str) -> bool:
@@ -91,17 +167,18 @@ def is_folder(url: str) -> bool:
     """
     files, path = file_system(url)
     try:
-        return bool(files.info(path)["type"] == "directory")
+        return bool(within(_SECONDS, lambda: files.info(path))["type"] == "directory")
     except FileNotFoundError:
-        raise UsageError(f"There is nothing at {url}.", code="no_such_source") from None
+        raise UsageError(f"There is nothing at {addresses.shown(url)}.", code="no_such_source") from None
     except Exception as error:  # noqa: BLE001 - each file system has errors of its own
-        raise UsageError(f"{url} can't be read ({_kind(error)}).", code="unreadable_source") from None
+        raise UsageError(f"{addresses.shown(url)} can't be read ({_kind(error)}).", code="unreadable_source") from None
 
 
 def walk(url: str) -> Iterator[str]:
     """The addresses of all files below a folder, sorted within each folder, hidden ones left out.
 
-    A folder that can't be listed is given out in place of its files, so that it becomes a reject instead of a silent gap.
+    A folder that can't be listed is given out in place of its files, so that it becomes a reject instead of a silent gap; so is one whose
+    name is too long, since a server could go on like that for ever.
     """
     files, root = file_system(url)
     # Not every file system gives back the server's name with a file's: addresses are made of the one that was given.
@@ -109,20 +186,29 @@ def walk(url: str) -> Iterator[str]:
     yield from (base + path.rstrip("/")[len(root) :] for path in _walk(files, root))
 
 
-def _walk(files: AbstractFileSystem, folder: str) -> Iterator[str]:
+def _walk(files: AbstractFileSystem, root: str) -> Iterator[str]:
+    levels = [iter([(root, True)])]
+    while levels:
+        for path, is_below in levels[-1]:
+            found = _below(files, path) if is_below and not addresses.is_too_long(path) else None
+            if found is None:
+                yield path
+            else:
+                levels.append(iter(found))
+                break
+        else:
+            levels.pop()
+
+
+def _below(files: AbstractFileSystem, folder: str) -> list[tuple[str, bool]] | None:
+    """What is in a folder, and what of it are folders, or ``None`` if it can't be listed."""
     try:
-        entries: list[dict[str, Any]] = files.ls(folder, detail=True)
+        entries: list[dict[str, Any]] = within(_SECONDS, lambda: files.ls(folder, detail=True))
         found = sorted((entry["name"].rstrip("/"), entry["type"] == "directory") for entry in entries)
     except Exception:  # noqa: BLE001 - each file system has errors of its own
-        yield folder
-        return
-    for path, is_below in found:
-        if path == folder or path.rsplit("/", 1)[-1].startswith("."):  # object stores can hold an empty object named like the folder
-            continue
-        if is_below:
-            yield from _walk(files, path)
-        else:
-            yield path
+        return None
+    # Object stores can hold an empty object named like the folder.
+    return [each for each in found if each[0] != folder and not each[0].rsplit("/", 1)[-1].startswith(".")]
 
 
 def _kind(error: Exception) -> str:

@@ -51,8 +51,8 @@ class Settings(BaseSettings):
 
     # Photos.
     max_pixels: int = Field(default=100_000_000, gt=0)  # a photo with more is rejected unread
-    web_seconds: float = Field(default=30.0, gt=0)  # a photo from the web that takes longer is rejected
-    allow_private_addresses: bool = False  # lets http(s) addresses lead into private networks
+    web_seconds: float = Field(default=30.0, gt=0, le=3600)  # a photo of the web, or of another machine, that takes longer is rejected
+    allow_private_addresses: bool = False  # lets addresses lead into private networks
 
 
 @cache

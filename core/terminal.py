@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -14,7 +15,7 @@ import typer
 from core.errors import UsageError
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from rich.console import Console, RenderableType
     from rich.table import Table
 
 DONE, INCOMPLETE, FAILED, INTERRUPTED, READER_GONE = 0, 1, 2, 130, 141  # exit codes
@@ -74,7 +75,12 @@ def check_asking(question: str) -> None:
 
 def plain(text: str) -> str:
     """Text that does nothing to a terminal: names of people and files come from outside, and can hold control characters."""
-    return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text)
+    return "\n".join(map(line, text.split("\n")))
+
+
+def line(text: str) -> str:
+    """A name as it can stand in a line: like :func:`plain`, and a line break in it makes no line of its own."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 @contextmanager
@@ -96,13 +102,26 @@ def console(*, stderr: bool) -> Console:
 
 
 def table(*columns: str, right: tuple[str, ...] = ()) -> Table:
-    """An empty table; the columns named in ``right`` are aligned to the right. Without any name there is no head."""
+    """An empty table; the columns named in ``right`` are aligned to the right. Without any name there is no head.
+
+    What is added to it is cleaned as :func:`line` does.
+    """
     from rich import box
-    from rich.table import Table
     from rich.text import Text
 
     named = any(columns)
-    made = Table(box=box.SIMPLE_HEAD if named else None, show_header=named, pad_edge=False)
+    made = _clean()(box=box.SIMPLE_HEAD if named else None, show_header=named, pad_edge=False)
     for column in columns:
         made.add_column(Text(column), justify="right" if column in right else "left", overflow="fold")
     return made
+
+
+@cache
+def _clean() -> type[Table]:
+    from rich.table import Table
+
+    class Clean(Table):
+        def add_row(self, *cells: RenderableType | None, **more: Any) -> None:
+            super().add_row(*(line(cell) if isinstance(cell, str) else cell for cell in cells), **more)
+
+    return Clean

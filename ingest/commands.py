@@ -82,7 +82,7 @@ def ingest(
         bool, typer.Option("--merge/--no-merge", help="Merge the index after a bulk load, so that searches are quick.")
     ] = True,
     allow_private_addresses: Annotated[
-        bool, typer.Option("--allow-private-addresses", help="Let http and https addresses lead into private networks.")
+        bool, typer.Option("--allow-private-addresses", help="Let addresses lead into private networks, and be of any kind.")
     ] = False,
     rejects: Annotated[Path | None, typer.Option(help="Where to note the photos left out, as JSON lines.", metavar="FILE")] = None,
     prune: Annotated[bool, typer.Option("--prune", help="Afterwards, delete the faces of photos below SOURCE that are gone.")] = False,
@@ -116,8 +116,8 @@ def ingest(
 
     listed = all(map(sources.is_list, source))
     person = person or (PersonFrom.csv if listed else PersonFrom.folder)
-    sources.check(source, person)
     limits = Limits(settings().web_seconds, allow_private_addresses or settings().allow_private_addresses)
+    sources.check(source, person, limits)
     if prune:
         _check_prune(person, yes)
     names = spelled(model or DEFAULT.model, detector or DEFAULT.detector)

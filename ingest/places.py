@@ -12,17 +12,22 @@ import io
 import threading
 import zipfile
 from abc import ABC, abstractmethod
+from collections import deque
 from contextlib import ExitStack, suppress
-from pathlib import Path
-from typing import IO, Any, ClassVar
+from typing import Any, ClassVar
 
 from core import files, remote, web
-from core.errors import PhotoError, UsageError
+from core.errors import PhotoError
+from ingest.streams import Stream, decompressed, open_archive
 
 _ROOM = 128 << 20  # bytes of all photos on their way together
 _LOCAL_HEADER = 30  # bytes, of which the last four are the lengths of the name and of the extra field that follow
 _ENCRYPTED = 1
 _PIECE = 4096
+_LARGE_PIECE = 1 << 18
+_PASSED, _MOST_PASSED = 1 << 20, 32 << 20  # bytes of a compressed archive that are kept behind the photo read last, in pieces
+_LARGE = 32 << 20  # bytes of a member from which only one is expanded at a time, since several threads do so
+_one_large = threading.Lock()
 
 
 class Place(ABC):
@@ -96,6 +101,17 @@ class TarMember(Place):
             raise PhotoError("The archive ends within this photo.", code="unreadable")
         return data
 
+    def sha256(self) -> str | None:
+        """See :meth:`Place.sha256`. (In pieces: several threads do so at once.)"""
+        digest, left = hashlib.sha256(), self._size
+        with suppress(Exception), open_archive(self._archive) as file:
+            file.seek(self._offset)
+            while left and (piece := file.read(min(left, _LARGE_PIECE))):
+                digest.update(piece)
+                left -= len(piece)
+            return digest.hexdigest() if not left else None
+        return None
+
 
 class ZipMember(Place):
     """A member of a zip archive: found without reading the archive's directory again."""
@@ -127,10 +143,15 @@ class ZipMember(Place):
 
 def _pieces(member: zipfile.ZipExtFile) -> bytes:
     # Small ones: of bzip2 and LZMA all that a piece expands to comes at once, a thousand times its size and more.
-    data = bytearray()
-    while len(data) <= files.MAX_BYTES and (piece := member.read(_PIECE)):
-        data += piece
-    return bytes(data)
+    data = io.BytesIO()
+    with ExitStack() as stack:
+        is_large = False
+        while data.tell() <= files.MAX_BYTES and (piece := member.read(_PIECE)):
+            data.write(piece)
+            if not is_large and data.tell() > _LARGE:
+                is_large = True
+                stack.enter_context(_one_large)
+    return data.getvalue()
 
 
 class _Room:
@@ -233,21 +254,24 @@ class Web(Dear):
 class Remote(Dear):
     """A file that fsspec opens."""
 
-    __slots__ = ("_url",)
+    __slots__ = ("_seconds", "_url")
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, seconds: float) -> None:
         super().__init__()
-        self._url = url
+        self._url, self._seconds = url, seconds
 
     def _fetch(self) -> bytes:
-        return remote.read(self._url)
+        return remote.read(self._url, self._seconds)
 
     def _arguments(self) -> tuple[Any, ...]:
-        return (self._url,)
+        return self._url, self._seconds
 
 
 class Streamed(Dear):
-    """A member of a compressed tar archive, which can only be read from its beginning on. ``sha256`` is known from the first reading."""
+    """A member of a compressed tar archive, which can only be read from its beginning on. ``sha256`` is known from the first reading.
+
+    Only the process that sends photos decompresses: a worker that starts late would begin at the beginning, and take too long for ever.
+    """
 
     __slots__ = ("_archive", "_offset", "_sha256", "_size")
 
@@ -259,6 +283,15 @@ class Streamed(Dear):
         """See :meth:`Place.sha256`."""
         return self._sha256 or super().sha256()
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        kept = self.drop()
+        if kept is None:
+            try:
+                kept = self._fetch()
+            except PhotoError as error:
+                kept = error
+        return _arrived, (type(self), self._arguments(), kept)
+
     def _fetch(self) -> bytes:
         return _cursor.read(self._archive, self._offset, self._size)
 
@@ -267,52 +300,55 @@ class Streamed(Dear):
 
 
 class _Cursor:
-    """How far this process has decompressed an archive: photos come in the archive's order, so it goes on from there."""
+    """How far an archive is decompressed: photos are asked for about in its order, so it goes on from there.
+
+    What it passed last is kept, since the threads that send photos overtake each other.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._opened = ExitStack()
         self._archive: str | None = None
-        self._file: IO[bytes] = io.BytesIO()
+        self._stream: Stream | None = None
+        self._passed: deque[tuple[int, bytes]] = deque()  # where each piece begins
 
     def read(self, archive: str, offset: int, size: int) -> bytes:
         """A part of what the archive holds, decompressed."""
         with self._lock:
             try:
-                if self._archive != archive:
-                    self._open(archive)
-                self._file.seek(offset)
-                data = self._file.read(size)
+                stream = self._stream
+                begin = self._passed[0][0] if self._passed else 0
+                if stream is None or self._archive != archive or offset < begin:
+                    stream = self._open(archive)
+                while stream.position < offset + size and self._pass(stream, offset, offset + size):
+                    pass
             except Exception as error:  # noqa: BLE001 - each compression has errors of its own
-                self._archive = None  # whatever its state is now, the next photo begins anew
+                self._stream = None  # whatever its state is now, the next photo begins anew
                 raise _broken(error) from None
+            end = offset + size
+            parts = [piece[max(0, offset - at) : end - at] for at, piece in self._passed if at < end and at + len(piece) > offset]
+        data = b"".join(parts)
         if len(data) < size:
             raise PhotoError("The archive ends within this photo.", code="unreadable")
         return data
 
-    def _open(self, archive: str) -> None:
-        from ingest.archives import decompressed
+    def _pass(self, stream: Stream, wanted: int, end: int) -> bool:
+        """Decompresses a piece more, up to an end; false where there is none. Nothing goes from ``wanted`` on."""
+        at = stream.position
+        piece = stream.read(min(_PASSED, end - at))
+        self._passed.append((at, piece))
+        while at - self._passed[0][0] > _MOST_PASSED and self._passed[0][0] + len(self._passed[0][1]) <= wanted:
+            self._passed.popleft()
+        return bool(piece)
 
+    def _open(self, archive: str) -> Stream:
         self._opened.close()
-        self._file = self._opened.enter_context(decompressed(archive))
-        self._archive = archive
+        self._passed.clear()
+        self._archive, self._stream = archive, self._opened.enter_context(decompressed(archive))
+        return self._stream
 
 
 _cursor = _Cursor()
-
-
-def open_archive(address: str) -> IO[bytes]:
-    """An archive, on this machine or where fsspec finds it.
-
-    Raises:
-        UsageError, OSError, Exception: it can't be opened; file systems have errors of their own.
-    """
-    if "://" in address:
-        return remote.open_(address)
-    path = Path(address)
-    if not path.is_file():  # a named pipe would be waited for
-        raise UsageError(f"{address!r} is no file.", code="no_such_source")
-    return path.open("rb")
 
 
 def _broken(error: Exception) -> PhotoError:

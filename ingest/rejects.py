@@ -4,23 +4,29 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from core.addresses import is_masked, shown
 from core.errors import UsageError
+from core.web import Limits
 from es.client import speaking
 from es.documents import rejects_alias
 from es.scan import scan
+from ingest.archives import WITHIN, is_archive
+from ingest.places import File, Nowhere, Place
 from ingest.presence import files, is_gone
-from ingest.sources import PersonFrom, Source, photos
+from ingest.sources import Source, is_list, place_of
 from ingest.writer import text
 
 if TYPE_CHECKING:
     from elasticsearch import Elasticsearch
 
 _FIRST = 20  # photos that are named, of those that are gone
+_PUBLIC = Limits()
+_ESCAPE = re.compile(rb"\\x([0-9a-f]{2})")
 _FIELDS = ["image", "person", "reason", "message", "@timestamp", "ingest"]
 
 
@@ -44,7 +50,7 @@ def newest(client: Elasticsearch, name: str, number: int, reasons: Sequence[str]
 def matching(client: Elasticsearch, name: str, path_or_id: str) -> list[dict[str, Any]]:
     """The rejects with this path or id; by path there can be several, as the file changed."""
     path = text(os.path.abspath(path_or_id))  # noqa: PTH100 - as sources name photos
-    asked = [{"ids": {"values": [path_or_id]}}, {"terms": {"image.path": sorted({path, path_or_id})}}]
+    asked = [{"ids": {"values": [path_or_id]}}, {"terms": {"image.path": sorted({path, path_or_id, shown(path_or_id)})}}]
     return _found(client, name, {"bool": {"should": asked}}, 100)
 
 
@@ -62,17 +68,22 @@ def check(client: Elasticsearch, name: str, reasons: Sequence[str]) -> None:
 
 
 class Retry:
-    """The photos that were left out, to be ingested again. Those that are gone from the disk are told apart: counted, and the first named.
+    """The photos that were left out, to be ingested again: each from where it was, for the person that it had.
+
+    Those that are gone from the disk are told apart: counted, and the first named. So are those whose address had a secret, which is not
+    stored: they need their list.
 
     Rejects are noted in a temporary file first: looking at photos takes longer than Elasticsearch keeps a point in time.
     """
 
-    def __init__(self, client: Elasticsearch, name: str, reasons: Sequence[str] = ()) -> None:
+    def __init__(self, client: Elasticsearch, name: str, reasons: Sequence[str] = (), limits: Limits = _PUBLIC) -> None:
         self._client = client
         self._name = name
         self._reasons = reasons
+        self._limits = limits
         self.gone = 0
         self.gone_first: list[str] = []
+        self.masked = 0
 
     def photos(self) -> Iterator[Source]:
         """The photos that are still there."""
@@ -82,20 +93,42 @@ class Retry:
                 file.write(json.dumps([document["image"]["path"], document.get("person"), document.get("labels", {})]) + "\n")
             file.seek(0)
             for stored, person, labels in map(json.loads, file):
-                if is_gone(stored):
+                if is_gone(stored) or _is_gone_with_its_archive(stored):
                     self.gone += 1
                     self.gone_first += [stored] if self.gone <= _FIRST else []
+                elif is_masked(stored):
+                    self.masked += 1
                 else:
-                    yield from self._at(stored, person, labels)
+                    path, place = _found_again(stored, self._limits)
+                    yield Source(path, person, labels, place)
 
-    def _at(self, stored: str, person: str | None, labels: dict[str, str]) -> Iterator[Source]:
-        """The photo of a stored path: a file (of several that it could mean, one that is there), or what is at an address."""
-        file = next((file for file in files(stored) if os.path.lexists(file)), stored)
-        try:
-            for found in photos([file], PersonFrom.none):
-                yield replace(found, person=person, labels=labels)
-        except UsageError:  # an archive that is not there any more
-            self.gone += 1
+
+def _found_again(stored: str, limits: Limits) -> tuple[str, Place | None]:
+    """The path of which this is the stored form (of several, one that is there), and where its bytes are, unless that is a file."""
+    if os.path.isdir(stored):  # noqa: PTH112
+        return stored, Nowhere("This folder could not be read: ingest the folder again.")
+    if is_list(stored.partition(WITHIN)[0]) and WITHIN in stored:
+        return stored, Nowhere("This line of the list can't be read: mend it, and ingest the list again.")
+    for path in _meant(stored):
+        place = place_of(path, limits)
+        if isinstance(place, File):
+            if os.path.lexists(path):
+                return path, None
+        elif not isinstance(place, Nowhere):
+            return path, place
+    place = place_of(stored, limits)
+    return stored, None if isinstance(place, File) else place
+
+
+def _meant(stored: str) -> list[str]:
+    """The paths and addresses that a stored one can mean: see ``ingest.presence.files``, which knows only those of files."""
+    raw = _ESCAPE.sub(lambda found: bytes([int(found[1], 16)]), os.fsencode(stored)) if "\\x" in stored else b""
+    return [*(files(stored) or [stored]), *([os.fsdecode(raw)] if raw else [])]
+
+
+def _is_gone_with_its_archive(stored: str) -> bool:
+    archive, mark, _ = stored.partition(WITHIN)
+    return bool(mark) and is_archive(archive) and is_gone(archive)
 
 
 def _query(reasons: Sequence[str]) -> dict[str, Any]:

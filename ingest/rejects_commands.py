@@ -10,7 +10,7 @@ import typer
 
 from core.errors import UsageError
 from core.settings import settings
-from core.terminal import DEFAULT_COLLECTION, DONE, INCOMPLETE, CollectionName, Json, print_json, say, show, table
+from core.terminal import DEFAULT_COLLECTION, DONE, INCOMPLETE, CollectionName, Json, line, print_json, say, show, table
 
 rejects = typer.Typer(no_args_is_help=True, help="What was left out: why, and once more.")
 
@@ -94,6 +94,9 @@ def retry(
         int, typer.Option(min=20, max=4000, help="Width in pixels from which faces are looked for.", metavar="PIXELS")
     ] = 80,
     workers: Annotated[int | None, typer.Option(min=1, max=512, help="Worker processes.  [default: one a core]")] = None,
+    allow_private_addresses: Annotated[
+        bool, typer.Option("--allow-private-addresses", help="Let addresses lead into private networks.")
+    ] = False,
     json: Json = False,
 ) -> None:
     """Ingest again what was left out. What works now is stored and leaves the rejects; photos that are gone are named.
@@ -102,6 +105,7 @@ def retry(
 
     Example: facedex rejects retry --reason no_face --min-face 40
     """
+    from core.web import Limits
     from es import client as connection
     from es.collections import get
     from faces.agreement import agreed
@@ -118,13 +122,16 @@ def retry(
     with connection.connect(settings(), say) as client:
         recipe = agreed(collection, get(client, collection).recipe, model=None, detector=None)
         check(client, collection, reason or [])
-        again = Retry(client, collection, reason or [])
-        counted = Retry(client, collection, reason or [])
+        limits = Limits(settings().web_seconds, allow_private_addresses or settings().allow_private_addresses)
+        again = Retry(client, collection, reason or [], limits)
+        counted = Retry(client, collection, reason or [], limits)
         with RejectsFile(note) as file, shown(counted.photos) as seen:
             report = ingest(client, collection, recipe, again.photos(), file, options, seen)
     for path in again.gone_first:
-        say(f"gone: {path}")
+        say(f"gone: {line(path)}")
     if again.gone > len(again.gone_first):
         say(f"... and {again.gone - len(again.gone_first):,} more")
-    show_report(report, json, {"gone": again.gone, "gone_first": again.gone_first})
-    raise typer.Exit(INCOMPLETE if report.rejected or again.gone else DONE)
+    if again.masked:
+        say(f"{again.masked:,} have addresses with secrets, which are not stored: ingest their list again.")
+    show_report(report, json, {"gone": again.gone, "gone_first": again.gone_first, "masked": again.masked})
+    raise typer.Exit(INCOMPLETE if report.rejected or again.gone or again.masked else DONE)

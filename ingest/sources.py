@@ -1,27 +1,27 @@
 """Where photos come from: folders, single files, archives, CSV lists, addresses. Lazily, in a stable order, whatever their number.
 
 A photo has an *address*: an absolute path; a member of an archive (``/abs/photos.zip!/Ada/1.jpg``); or a URL that fsspec opens, or http(s).
+It is stored and shown, so secrets are taken out of it (``core.addresses.shown``), and it is shortened where no index could hold it.
 """
 
 from __future__ import annotations
 
 import os
-import re
+from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from functools import lru_cache
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
 
-from core import remote, web
+from core import addresses, remote, web
+from core.addresses import scheme, shown
 from core.errors import UsageError
 from ingest import archives, lists
-from ingest.archives import WITHIN, is_archive
+from ingest.archives import WITHIN, absolute, archive_of, is_archive
 from ingest.places import Dear, File, Nowhere, Place, Remote, Web
 
 _PUBLIC = web.Limits()
-_CREDENTIALS = re.compile(r"(?<=://)[^/?#]*@")
+_TRUSTED = web.Limits(allow_private=True)
 
 
 class PersonFrom(StrEnum):
@@ -52,18 +52,20 @@ def is_list(source: str | Path) -> bool:
     return str(source).lower().endswith(".csv")
 
 
-def check(sources: Sequence[str | Path], person_from: PersonFrom) -> None:
+def check(sources: Sequence[str | Path], person_from: PersonFrom, limits: web.Limits | None = None) -> None:
     """Refuses what can't be a source, before anything is started.
+
+    Without ``limits``, kinds of addresses that may lead into private networks are left for :func:`photos` to refuse.
 
     Raises:
         UsageError: a source that is not there or can't be read, an empty or closed folder or archive, a CSV list without its columns, an
-            address without the package that opens it.
+            address that is misspelled, or without the package that opens it, or that the limits forbid.
     """
     for source in map(str, sources):
-        if person_from is PersonFrom.csv and "://" in source:
-            raise UsageError(f"A list is read from a file on this machine, not from {_shown(source)}.")
-        if "://" in source:
-            _check_address(source)
+        if person_from is PersonFrom.csv and scheme(source):
+            raise UsageError(f"A list is read from a file on this machine, not from {shown(source)}.")
+        if scheme(source):
+            _check_address(source, limits or _TRUSTED)
         elif person_from is not PersonFrom.csv and _is_in_archive(source):
             _check_filled(source, "archive")
         elif not os.path.exists(source):  # noqa: PTH110 - unlike Path.exists, false for a name that is too long
@@ -83,7 +85,7 @@ def photos(sources: Sequence[str | Path], person_from: PersonFrom, limits: web.L
     (relative to the CSV file, or an address); the column ``person`` names people, where it is not empty; all other columns are labels.
 
     Raises:
-        UsageError: a list or an archive can't be read.
+        UsageError: a list or an archive can't be read, an address is misspelled or forbidden.
     """
     for source in map(str, sources):
         if person_from is PersonFrom.csv:
@@ -91,143 +93,224 @@ def photos(sources: Sequence[str | Path], person_from: PersonFrom, limits: web.L
             continue
         for address, name, place in _found(source, limits):
             folder = name.rpartition("/")[0].rpartition("/")[2]
-            yield Source(address, folder or None if person_from is PersonFrom.folder else None, kept_in=place)
+            person = folder if folder and person_from is PersonFrom.folder else None
+            yield _bounded(Source(address, person, kept_in=place)) if len(address) > _SHORT else Source(address, person, kept_in=place)
+
+
+def place_of(address: str, limits: web.Limits) -> Place:
+    """Where the bytes of one photo are, by its address as a list has it, or as it is stored. It is neither a folder nor an archive."""
+    try:
+        kind = scheme(address)
+        if kind in {"http", "https"}:
+            return Web(address.strip(), limits)
+        if kind == "file":
+            return place_of(addresses.file_path(address), limits)
+        archive = archive_of(address)
+        if kind:
+            remote.check(address, limits)
+        if archive is not None:
+            return _member(archive, address[len(archive) + len(WITHIN) :])
+        return Remote(address, limits.seconds) if kind else File(address)
+    except UsageError as error:
+        return Nowhere(str(error), "forbidden" if error.code == "forbidden" else "unreadable")
 
 
 Found = tuple[str, str, Place | None]  # an address, the path in it whose last folder may name a person, where the bytes are
 
+_SHORT = addresses.LONGEST // 4  # characters, of at most four bytes
+_TOO_LONG = f"The address has more than {addresses.LONGEST} bytes: no index could hold it."
+
+
+def _bounded(source: Source) -> Source:
+    if not addresses.is_too_long(source.path):
+        return source
+    short = addresses.shortened(source.path)
+    return Source(short, None, source.labels, Nowhere(_TOO_LONG))
+
 
 def _found(source: str, limits: web.Limits) -> Iterator[Found]:
-    if "://" in source:
+    if scheme(source):
         yield from _at_address(source, limits)
     elif _is_in_archive(source):
-        yield from _in_archive(os.path.abspath(source))  # noqa: PTH100
+        yield from _in_archive(absolute("", source))
     else:
-        path = os.path.abspath(source)  # noqa: PTH100 - Path.absolute keeps "..", and links stay as they are named
+        path = absolute("", source)
         for photo in walk(path) if os.path.isdir(path) else (path,):  # noqa: PTH112
             yield photo, photo, None
 
 
 def _in_archive(source: str) -> Iterator[Found]:
     """The members of an archive, or the one that is named."""
-    archive = _archive_of(source)
+    archive = archive_of(source)
     if archive is not None:
         name = source[len(archive) + len(WITHIN) :]
-        yield source, name, _member(archive, name)
+        place: Place = Nowhere(_NO_MEMBER)
+        for member, there in archives.members(archive):  # nothing of an archive is kept for one photo of it
+            if member == name:
+                place = there
+                break
+        yield shown(archive) + WITHIN + name, name, place
         return
     for name, place in archives.members(source):
-        yield _shown(source) + WITHIN + name, name, place
+        yield shown(source) + WITHIN + name, name, place
 
 
 def _at_address(source: str, limits: web.Limits) -> Iterator[Found]:
-    scheme = source.partition("://")[0].lower()
-    if scheme == "file":
-        yield from _found(unquote(urlsplit(source).path), limits)
-    elif scheme in {"http", "https"}:
-        yield _shown(source), unquote(urlsplit(source).path), Web(source, limits)
-    elif _archive_of(source) is not None or is_archive(source):
+    kind = scheme(source)
+    if kind == "file":
+        yield from _found(addresses.file_path(source), limits)
+        return
+    if kind in {"http", "https"}:
+        yield shown(source), addresses.path(source), Web(source, limits)
+        return
+    remote.check(source, limits)
+    if archive_of(source) is not None or is_archive(source):
         yield from _in_archive(source)
     else:
         for url in remote.walk(source) if remote.is_folder(source) else iter([source]):
-            yield _shown(url), url.partition("://")[2], Remote(url)
+            yield shown(url), addresses.path(url), Remote(url, limits.seconds)
 
 
 def _listed(path: Path, limits: web.Limits) -> Iterator[Source]:
     for row in lists.rows(path):
+        if row.wrong is not None:
+            yield Source(f"{absolute('', str(path))}{WITHIN}line {row.line}", kept_in=Nowhere(row.wrong))
+            continue
         address = row.address
-        if address.lower().startswith("file://"):
-            address = unquote(urlsplit(address).path)
-        yield Source(_shown(address), row.person, row.labels, _listed_place(address, limits))
-
-
-def _listed_place(address: str, limits: web.Limits) -> Place | None:
-    """Where the bytes of one photo are; a list names photos, not folders or archives."""
-    scheme = address.partition("://")[0].lower() if "://" in address else ""
-    if scheme in {"http", "https"}:
-        return Web(address, limits)
-    archive = _archive_of(address)
-    if archive is not None:
-        return _member(archive, address[len(archive) + len(WITHIN) :])
-    return Remote(address) if scheme else None
-
-
-def _archive_of(address: str) -> str | None:
-    """The archive of an address like ``photos.zip!/Ada/1.jpg``. (A folder may have such a name, too.)"""
-    archive, mark, _ = address.partition(WITHIN)
-    return archive if mark and is_archive(archive) and ("://" in archive or os.path.isfile(archive)) else None  # noqa: PTH113
+        place: Place | None = None
+        if scheme(address) == "file":
+            try:
+                address = addresses.file_path(address)
+            except UsageError as error:
+                place = Nowhere(str(error))
+        if place is None and (scheme(address) or WITHIN in address):
+            place = place_of(address, limits)
+        source = Source(shown(address), row.person, row.labels, None if isinstance(place, File) else place)
+        yield _bounded(source) if len(address) > _SHORT else source
 
 
 def _is_in_archive(path: str) -> bool:
-    return _archive_of(path) is not None or (is_archive(path) and os.path.isfile(path))  # noqa: PTH113
+    return archive_of(path) is not None or (is_archive(path) and os.path.isfile(path))  # noqa: PTH113
+
+
+_NO_MEMBER = "There is no such photo in the archive."
 
 
 def _member(archive: str, name: str) -> Place:
     try:
-        return _directory(archive).get(name) or Nowhere("There is no such photo in the archive.")
+        return _directories.of(archive).get(name) or Nowhere(_NO_MEMBER)
     except UsageError as error:
         return Nowhere(str(error))
 
 
-@lru_cache(maxsize=4)  # lists mostly name one archive after the other
-def _directory(archive: str) -> Mapping[str, Place]:
-    found = {}
+class _Directories:
+    """What archives hold that lists name photos of: those that were named last, as long as they have few members together."""
+
+    _MOST = 400_000  # members, of less than 200 bytes each
+
+    def __init__(self) -> None:
+        self._found: OrderedDict[str, Mapping[str, Place]] = OrderedDict()
+
+    def of(self, archive: str) -> Mapping[str, Place]:
+        """The members of an archive by name.
+
+        Raises:
+            UsageError: it can't be opened.
+        """
+        if archive not in self._found:
+            self._found[archive] = dict(_cheap(archive))
+        self._found.move_to_end(archive)
+        while len(self._found) > 1 and sum(map(len, self._found.values())) > self._MOST:
+            self._found.popitem(last=False)
+        return self._found[archive]
+
+
+_directories = _Directories()
+
+
+def _cheap(archive: str) -> Iterator[archives.Member]:
     for name, place in archives.members(archive):
         if isinstance(place, Dear):
             place.drop()  # what is not asked for soon is read again
-        found[name] = place
-    return found
+        yield name, place
 
 
-def _check_address(source: str) -> None:
-    scheme = source.partition("://")[0].lower()
-    if scheme in {"http", "https"}:
-        if is_archive(urlsplit(source).path) or is_list(urlsplit(source).path):
-            raise UsageError(f"Archives and lists are not read from the web: bring {_shown(source)} here first.")
-    elif scheme == "file":
-        check([unquote(urlsplit(source).path)], PersonFrom.none)
+def _check_address(source: str, limits: web.Limits) -> None:
+    kind = scheme(source)
+    if kind in {"http", "https"}:
+        addresses.check(source)
+        if is_archive(addresses.path(source)) or is_list(addresses.path(source)):
+            raise UsageError(f"Archives and lists are not read from the web: bring {shown(source)} here first.")
+    elif kind == "file":
+        check([addresses.file_path(source)], PersonFrom.none)
     else:
-        remote.is_folder(_archive_of(source) or source)
-        _check_filled(source, "archive" if is_archive(source) else "folder")
+        remote.check(source, limits)
+        remote.is_folder(archive_of(source) or source)
+        _check_filled(source, "archive" if is_archive(source) else "folder", limits)
 
 
-def _check_filled(source: str, kind: str) -> None:
-    if next(_found(source, _PUBLIC), None) is None:
-        raise UsageError(f"There are no photos in the {kind} {_shown(source)!r}.", code=f"empty_{kind}")
+def _check_filled(source: str, kind: str, limits: web.Limits = _PUBLIC) -> None:
+    if next(_found(source, limits), None) is None:
+        raise UsageError(f"There are no photos in the {kind} {shown(source)!r}.", code=f"empty_{kind}")
 
 
-def _shown(address: str) -> str:
-    """An address without the user and the password in it: it is stored, and shown."""
-    return _CREDENTIALS.sub("", address)
-
-
-def walk(folder: str, above: tuple[tuple[int, int], ...] = ()) -> Iterator[str]:
-    """The files below a folder, sorted within each folder. Links to folders are followed, once around a loop.
+def walk(folder: str) -> Iterator[str]:
+    """The files below a folder, sorted within each folder. Links to folders are followed, each folder once, and none that leads back up.
 
     A folder that can't be listed is given out in place of its files, so that it becomes a reject instead of a silent gap.
     """
-    try:
-        status = os.stat(folder)  # noqa: PTH116
-        here = (status.st_dev, status.st_ino)
-        if here in above:
-            return
-        # Names, and which of them are folders: most file systems tell both at once, and a folder can hold a million.
-        with os.scandir(folder) as entries:
-            names = sorted((entry.name, _is_folder(entry)) for entry in entries)
-    except OSError:
-        yield folder
-        return
-    inside = os.path.join(folder, "")  # noqa: PTH118
-    for name, is_folder in names:
-        if name.startswith("."):
-            continue
-        if is_folder:
-            yield from walk(inside + name, (*above, here))
+    linked: set[tuple[int, int]] = set()  # folders that were entered through links: else a few that link each other become millions
+    levels: list[tuple[str, Iterator[tuple[str, int]]]] = [("", iter([(folder, _FOLDER)]))]
+    while levels:
+        inside, names = levels[-1]
+        for name, kind in names:
+            if not kind:
+                yield inside + name
+                continue
+            path = inside + name
+            if kind == _LINK and not _is_new(path, [above for above, _ in levels[1:]], linked):
+                continue
+            try:
+                below = _listing(path)
+            except OSError:
+                yield path
+                continue
+            levels.append((os.path.join(path, ""), iter(below)))  # noqa: PTH118
+            break
         else:
-            yield inside + name
+            levels.pop()
 
 
-def _is_folder(entry: os.DirEntry[str]) -> bool:
+_FOLDER, _LINK = 1, 2  # a folder, a link to one; everything else is 0
+
+
+def _listing(folder: str) -> list[tuple[str, int]]:
+    # Names, and which of them are folders: most file systems tell both at once, and a folder can hold a million.
+    with os.scandir(folder) as entries:
+        return sorted((entry.name, _kind(entry)) for entry in entries if not entry.name.startswith("."))
+
+
+def _kind(entry: os.DirEntry[str]) -> int:
     try:
-        return entry.is_dir()
+        if not entry.is_dir():
+            return 0
+        return _LINK if entry.is_symlink() else _FOLDER
     except OSError:  # links in a circle, for instance
-        return False
+        return 0
+
+
+def _is_new(path: str, above: list[str], linked: set[tuple[int, int]]) -> bool:
+    """Whether a link leads to a folder that is neither above it nor was entered through a link before."""
+    try:
+        target = _identity(path)
+        if target in linked or target in map(_identity, above):
+            return False
+    except OSError:
+        return True  # it will be given out
+    linked.add(target)
+    return True
+
+
+def _identity(folder: str) -> tuple[int, int]:
+    status = os.stat(folder)  # noqa: PTH116
+    return status.st_dev, status.st_ino

@@ -100,11 +100,12 @@ def _crop(pixels: NDArray[np.uint8] | None, box: Box) -> str:
         return ""
     from PIL import Image
 
+    from faces.quality import square
+
     x, y, width, height = box
     side = max(width, height) * (1 + 2 * _MARGIN)
-    left, top = x + width / 2 - side / 2, y + height / 2 - side / 2
-    corners = (round(left), round(top), round(left + side), round(top + side))
-    face = Image.fromarray(pixels).crop(corners).resize((_SIDE, _SIDE), Image.Resampling.LANCZOS)
+    face = Image.fromarray(square(pixels, x + width / 2, y + height / 2, side, max(1, round(side) // (4 * _SIDE))))
+    face = face.resize((_SIDE, _SIDE), Image.Resampling.LANCZOS)
     buffer = io.BytesIO()
     face.save(buffer, "JPEG", quality=85)
     return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")

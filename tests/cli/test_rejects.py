@@ -92,7 +92,7 @@ def test_nothing_is_pruned_where_a_folder_can_not_be_read(
     scandir = os.scandir
 
     def refusing(path: str) -> Any:
-        if str(path).endswith("closed"):
+        if str(path).endswith("/closed"):
             raise PermissionError
         return scandir(path)
 

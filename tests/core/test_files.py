@@ -43,3 +43,19 @@ def test_a_huge_file_is_refused_unread(tmp_path: Path) -> None:
         files.read(path)
     assert caught.value.code == "too_large"
     assert files.sha256_of(path) is None
+
+
+def test_a_file_that_grows_while_it_is_read_is_not_read_to_its_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "growing"
+    path.write_bytes(b"x" * 10)
+    real = os.fstat
+
+    def before(descriptor: int) -> os.stat_result:
+        status = list(real(descriptor))
+        status[6] = 5  # the size
+        return os.stat_result(status)
+
+    monkeypatch.setattr(os, "fstat", before)
+    with pytest.raises(PhotoError, match="grew"):
+        files.read(path)
+    assert files.sha256_of(path) is None

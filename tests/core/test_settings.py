@@ -43,7 +43,13 @@ def test_an_empty_variable_is_as_good_as_none(fresh: pytest.MonkeyPatch) -> None
     assert settings().url is None
 
 
-@pytest.mark.parametrize(("name", "value"), [("FACEDEX_NODE_PORT", "many"), ("FACEDEX_NODE_HEAP", "lots"), ("FACEDEX_MAX_PIXELS", "-1")])
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *(("FACEDEX_NODE_PORT", "many"), ("FACEDEX_NODE_HEAP", "lots"), ("FACEDEX_MAX_PIXELS", "-1")),
+        *(("FACEDEX_WEB_SECONDS", "inf"), ("FACEDEX_WEB_SECONDS", "1e10"), ("FACEDEX_WEB_SECONDS", "nan")),
+    ],
+)
 def test_a_wrong_value_is_named(fresh: pytest.MonkeyPatch, name: str, value: str) -> None:
     fresh.setenv(name, value)
     with pytest.raises(UsageError, match=name):

@@ -14,6 +14,18 @@ def test_control_characters_do_nothing_to_a_terminal(capsys: pytest.CaptureFixtu
     assert "\u202e" not in out
 
 
+def test_cells_of_a_table_are_one_line_that_does_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    shown = terminal.table("photo", "reason")
+    shown.add_row("/p/\x1b]0;owned\x07\u202e\nforged line.jpg", "no_face")
+    terminal.show(shown)
+    out = capsys.readouterr().out
+    assert "\x1b" not in out
+    assert "\u202e" not in out
+    assert "\\nforged line.jpg" in out
+    assert terminal.line("a\nb") == "a\\nb"
+    assert terminal.plain("a\nb") == "a\nb"
+
+
 def test_json_holds_every_name(capsys: pytest.CaptureFixture[str]) -> None:
     name = "caf\udce9 \u540d"
     terminal.print_json({"name": name})

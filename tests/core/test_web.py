@@ -1,10 +1,15 @@
 import ipaddress
+import shutil
 import socket
+import ssl
+import subprocess
 import threading
 import time
+from base64 import b64decode
 from collections.abc import Iterator
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import pytest
 
@@ -102,6 +107,19 @@ def test_a_photo_comes_whole_and_redirects_are_followed(server: str) -> None:
     assert fetch(f"{server.replace('//', '//ada:secret@')}/secret", HERE) == b"Basic YWRhOnNlY3JldA=="
 
 
+def test_a_password_may_hold_any_character(server: str) -> None:
+    assert b64decode(fetch(f"{server.replace('//', '//ad%61:p%40%3Ass@')}/secret", HERE).split()[1]) == b"ada:p@:ss"
+
+
+def test_a_name_server_that_does_not_answer_is_given_up(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = threading.Event()
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: asked.wait(20) and [])
+    begun = time.monotonic()
+    assert _code(f"{server}/photo", Limits(seconds=0.3, allow_private=True)) == "timeout"
+    asked.set()
+    assert time.monotonic() - begun < 3
+
+
 @pytest.mark.parametrize("path", ["hop/6", "missing", "short"])
 def test_what_does_not_come_is_unreadable(server: str, path: str) -> None:
     assert _code(f"{server}/{path}") == "unreadable"
@@ -168,12 +186,32 @@ def test_a_name_is_resolved_once_and_the_judged_address_is_connected_to(server: 
     assert (asked, connected) == (["rebinding.test"], ["93.184.215.14"])
 
 
+def test_certificates_are_for_the_name_while_the_address_is_pinned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    openssl = shutil.which("openssl")
+    if openssl is None:
+        pytest.skip("there is no openssl to make a certificate with")
+    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    made = ["-subj", "/CN=pinned.test", "-addext", "subjectAltName=DNS:pinned.test", "-keyout", str(key), "-out", str(certificate)]
+    subprocess.run([openssl, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", *made], check=True, capture_output=True)
+    theirs = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    theirs.load_cert_chain(certificate, key)
+    monkeypatch.setattr(web, "_tls", lambda: ssl.create_default_context(cafile=str(certificate)))
+    real = socket.getaddrinfo
+    monkeypatch.setattr(socket, "getaddrinfo", lambda host, *args, **more: real("127.0.0.1", *args, **more))
+    with ThreadingHTTPServer(("127.0.0.1", 0), _Handler) as serving:
+        serving.socket = theirs.wrap_socket(serving.socket, server_side=True)
+        threading.Thread(target=serving.serve_forever, daemon=True).start()
+        assert fetch(f"https://pinned.test:{serving.server_port}/photo", HERE) == b"bytes"
+        assert _code(f"https://other.test:{serving.server_port}/photo") == "unreadable"
+        serving.shutdown()
+
+
 @pytest.mark.parametrize(
     "address",
     [
         *("10.1.2.3", "172.16.0.1", "192.168.1.1", "127.9.9.9", "169.254.0.1", "100.64.0.1", "224.0.0.1", "240.0.0.1", "255.255.255.255"),
         *("0.0.0.0", "::", "::1", "fe80::1", "fc00::1", "fec0::1", "ff02::1", "::ffff:10.0.0.1", "64:ff9b::7f00:1", "64:ff9b:1::1"),  # noqa: S104
-        *("2002:7f00:1::1", "::127.0.0.1", "2001:db8::1"),
+        *("2002:7f00:1::1", "::127.0.0.1", "2001:db8::1", "192.0.0.192", "192.0.0.9", "168.63.129.16", "3fff::1"),
     ],
 )
 def test_addresses_that_are_not_public(address: str) -> None:
