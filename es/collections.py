@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +29,10 @@ _OVERSAMPLE = 3
 
 @dataclass(frozen=True, slots=True)
 class Collection:
-    """What is known of a collection without counting its faces. ``recipe`` is the pinned recipe as stored."""
+    """What is known of a collection without counting its faces.
+
+    ``recipe`` is the pinned recipe as stored, ``notes`` what was found out about the collection since (see :func:`annotate`).
+    """
 
     name: str
     index: str
@@ -37,6 +40,7 @@ class Collection:
     index_type: str
     dims: int
     created: str
+    notes: Mapping[str, Any] = field(default_factory=dict)
 
 
 def check_name(name: str) -> str:
@@ -154,7 +158,22 @@ def _parse(entry: tuple[str, Mapping[str, Any]]) -> Collection | None:
     if not meta or not names:
         return None
     vector = shape["mappings"]["properties"]["embedding"]
-    return Collection(names[0], index, meta["recipe"], vector["index_options"]["type"], vector["dims"], meta["created"])
+    notes = meta.get("notes", {})
+    return Collection(names[0], index, meta["recipe"], vector["index_options"]["type"], vector["dims"], meta["created"], notes)
+
+
+def annotate(client: Elasticsearch, name: str, **notes: Any) -> Collection:
+    """Keeps what was found out about a collection, such as its calibration, beside its recipe; ``None`` forgets it.
+
+    Raises:
+        CollectionError: there is no such collection.
+    """
+    collection = get(client, name)
+    kept = {key: value for key, value in (dict(collection.notes) | notes).items() if value is not None}
+    meta = {"recipe": dict(collection.recipe), "created": collection.created, "notes": kept}
+    with speaking():
+        client.indices.put_mapping(index=collection.index, meta={"facedex": meta})
+    return replace(collection, notes=kept)
 
 
 def count(client: Elasticsearch, collection: Collection) -> dict[str, int]:

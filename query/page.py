@@ -51,7 +51,7 @@ def card(answer: Answer, data: bytes, max_pixels: int) -> Card:
     """The card of one answer; pictures are cropped at once, so that no photo has to be kept."""
     pixels = _pixels(data, max_pixels)
     rows = [
-        Row(_crop(pixels, face.box), [Found(match, _crop(_stored(match.image, max_pixels), match.box)) for match in face.matches])
+        Row(_crop(pixels, face.box), [Found(match, _crop(_stored(match.best.image, max_pixels), match.best.box)) for match in face.matches])
         for face in answer.faces
     ]
     return Card(answer, rows)

@@ -28,7 +28,7 @@ def tables(answer: Answer) -> Iterator[str | Table]:
         shown = table("person", "the same?", "distance", "photo", right=("distance",))
         for match in face.matches:
             same = "yes" if match.verified else "no"
-            shown.add_row(plain(match.person or "(not named)"), same, f"{match.distance:.4f}", plain(_short(match.image)))
+            shown.add_row(plain(match.person or "(not named)"), same, f"{match.best.distance:.4f}", plain(_short(match.best.image)))
         yield shown
     if answer.threshold is not None and answer.found:
         yield f"The same person up to a distance of {answer.threshold:g}."

@@ -28,7 +28,7 @@ def test_from_photos_to_a_person(client: Elasticsearch, name: str, people: Path,
     found = type_("search", portraits["obama2.jpg"], "-c", name, "--json")
     assert found.code == 0
     (answer,) = found.lines
-    assert answer.keys() == {"target", "collection", "faces", "threshold", "error"}
+    assert answer.keys() == {"target", "collection", "faces", "threshold", "fpir", "filters", "error"}
     assert answer["error"] is None
     (face,) = answer["faces"]
     assert [match["person"] for match in face["matches"]] == ["Barack Obama", "Joe Biden"]

@@ -123,3 +123,12 @@ def test_bad_names_are_refused(client: Elasticsearch, bad: str) -> None:
 def test_a_bad_index_type_is_refused(client: Elasticsearch, name: str) -> None:
     with pytest.raises(UsageError, match="bbq_disk"):
         collections.create(client, name, RECIPE, index_type="bbq_disk")
+
+
+def test_notes_are_kept_beside_the_recipe_until_they_are_forgotten(client: Elasticsearch, name: str) -> None:
+    made = collections.create(client, name, RECIPE)
+    collections.annotate(client, name, one={"a": [1, 2.5]}, two="x")
+    collections.annotate(client, name, two=None, three=3)
+    found = collections.get(client, name)
+    assert found.notes == {"one": {"a": [1, 2.5]}, "three": 3}
+    assert (found.recipe, found.created, found.index_type) == (made.recipe, made.created, made.index_type)

@@ -9,7 +9,7 @@ import pytest
 
 from core.errors import StorageError
 from faces.recipe import DEFAULT
-from query.answers import Answer, FaceAnswer, Match
+from query.answers import Answer, FaceAnswer, Match, Photo
 from query.page import card, write
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ LONG = "Wolfeschlegelsteinhausenbergerdorff" * 3
 
 
 def match(person: str | None, image: Path, *, verified: bool = False) -> Match:
-    return Match(person, str(image), (300, 150, 200, 200), 0.05, 0.95, verified, person or "x")
+    return Match(person, (Photo(str(image), (300, 150, 200, 200), 0.05, person or "x"),), verified, int(verified))
 
 
 @pytest.fixture

@@ -47,10 +47,10 @@ def test_people_come_best_first_each_once_by_their_best_photo(client: Elasticsea
     truth = {number: min((distance(target, vector(seed)), seed) for seed in range(30) if seed % 3 == number) for number in range(3)}
     expected = sorted(truth.items(), key=lambda entry: entry[1])
     assert [match.person for match in matches] == [f"person {number}" for number, _ in expected]
-    assert [match.image for match in matches] == [f"/photos/{seed}.jpg" for _, (_, seed) in expected]
-    assert [match.distance for match in matches] == pytest.approx([measured for _, (measured, _) in expected], abs=1e-5)
+    assert [match.best.image for match in matches] == [f"/photos/{seed}.jpg" for _, (_, seed) in expected]
+    assert [match.best.distance for match in matches] == pytest.approx([measured for _, (measured, _) in expected], abs=1e-5)
     assert [match.verified for match in matches] == [True, False, False]
-    assert matches[0].similarity == pytest.approx(1 - matches[0].distance)
+    assert matches[0].best.similarity == pytest.approx(1 - matches[0].best.distance)
 
 
 def test_someone_with_very_many_photos_does_not_hide_the_others(client: Elasticsearch, name: str, fill: Writer) -> None:
@@ -70,7 +70,7 @@ def test_faces_without_a_name_stand_for_themselves(client: Elasticsearch, name: 
     client.indices.refresh(index=alias(name))
     matches = searcher(client, name).people(probe(vector(1)))
     assert [match.person for match in matches] == [None, None, None]
-    assert matches[0].image == "/photos/1.jpg"
+    assert matches[0].best.image == "/photos/1.jpg"
 
 
 def test_an_empty_collection_has_no_match(client: Elasticsearch, name: str, fill: Writer) -> None:
@@ -89,7 +89,7 @@ def test_three_shards_answer_as_one(client: Elasticsearch, name: str, fill: Writ
             one = searcher(client, name).people(probe(near(seed, 0.3, 7)))
             three = searcher(client, other).people(probe(near(seed, 0.3, 7)))
             assert [match.person for match in one] == [match.person for match in three]
-            assert [match.distance for match in one] == pytest.approx([match.distance for match in three], abs=1e-6)
+            assert [match.best.distance for match in one] == pytest.approx([match.best.distance for match in three], abs=1e-6)
     finally:
         collections.delete(client, collections.get(client, other))
 
