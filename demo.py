@@ -65,7 +65,7 @@ def _ingest(client: Elasticsearch, people: Path) -> Recipe:
     from faces.recipe import resolve
     from ingest.report import RejectsFile
     from ingest.run import Options, ingest
-    from ingest.sources import PersonFrom, photos
+    from photos.sources import PersonFrom, photos
 
     found = find(client, COLLECTION)
     recipe = agreed(COLLECTION, found.recipe, model="Dlib", detector="dlib") if found else resolve()

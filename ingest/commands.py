@@ -17,7 +17,7 @@ from core.settings import settings
 from core.terminal import DEFAULT_COLLECTION, DONE, INCOMPLETE, CollectionName, Json, Yes, ask, check_asking, print_json, say, show, table
 from es.commands import collections
 from ingest.rejects_commands import rejects as rejects_app
-from ingest.sources import PersonFrom
+from photos.sources import PersonFrom
 
 if TYPE_CHECKING:
     from elasticsearch import Elasticsearch
@@ -107,12 +107,12 @@ def ingest(
     from core.web import Limits
     from faces.agreement import agreed
     from faces.recipe import DEFAULT, resolve, spelled
-    from ingest import sources
     from ingest.progress import shown
     from ingest.report import RejectsFile
     from ingest.run import Options, cores
     from ingest.run import ingest as run
-    from ingest.worker import Detection
+    from photos import sources
+    from workers.worker import Detection
 
     listed = all(map(sources.is_list, source))
     person = person or (PersonFrom.csv if listed else PersonFrom.folder)

@@ -114,7 +114,7 @@ def retry(
     from ingest.rejects import Retry, check
     from ingest.report import RejectsFile
     from ingest.run import Options, cores, ingest
-    from ingest.worker import Detection
+    from workers.worker import Detection
 
     folder = settings().data_dir
     options = Options(Detection(min_face), workers or cores(), settings().max_pixels, remember=folder / "seen", again=True)

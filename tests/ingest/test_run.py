@@ -18,9 +18,9 @@ from es.documents import alias
 from faces.recipe import DEFAULT
 from ingest.report import RejectsFile, Report
 from ingest.run import Options, ingest
-from ingest.sources import PersonFrom, photos
-from ingest.worker import Detection
+from photos.sources import PersonFrom, photos
 from tests.faces_made import small_copies, worker_at_work
+from workers.worker import Detection
 
 ONE = Options(workers=1)
 

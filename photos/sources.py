@@ -16,9 +16,9 @@ from pathlib import Path
 from core import addresses, remote, web
 from core.addresses import scheme, shown
 from core.errors import UsageError
-from ingest import archives, lists
-from ingest.archives import WITHIN, absolute, archive_of, is_archive
-from ingest.places import Dear, File, Nowhere, Place, Remote, Web
+from photos import archives, lists
+from photos.archives import WITHIN, absolute, archive_of, is_archive
+from photos.places import Dear, File, Nowhere, Place, Remote, Web
 
 _PUBLIC = web.Limits()
 _TRUSTED = web.Limits(allow_private=True)

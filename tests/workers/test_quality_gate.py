@@ -15,8 +15,8 @@ from faces.recipe import DEFAULT
 from ingest.commands import gate
 from ingest.report import RejectsFile, Report
 from ingest.run import Options, ingest
-from ingest.sources import PersonFrom, photos
-from ingest.worker import Detection
+from photos.sources import PersonFrom, photos
+from workers.worker import Detection
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from typing import Any, ClassVar
 
 from core import files, remote, web
 from core.errors import PhotoError
-from ingest.streams import Stream, decompressed, open_archive
+from photos.streams import Stream, decompressed, open_archive
 
 _ROOM = 128 << 20  # bytes of all photos on their way together
 _LOCAL_HEADER = 30  # bytes, of which the last four are the lengths of the name and of the extra field that follow
