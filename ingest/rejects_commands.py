@@ -113,7 +113,8 @@ def retry(
     from ingest.progress import shown
     from ingest.rejects import Retry, check
     from ingest.report import RejectsFile
-    from ingest.run import Options, cores, ingest
+    from ingest.run import Options, ingest
+    from workers.executors import cores
     from workers.worker import Detection
 
     folder = settings().data_dir

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import uuid
 from collections.abc import Callable, Generator, Iterable
 from contextlib import closing
@@ -21,7 +20,7 @@ from ingest.report import RejectsFile, Report
 from ingest.resume import Job, Resume
 from ingest.tally import Tally
 from ingest.writer import Work, Writer
-from workers.executors import embedder
+from workers.executors import SECONDS_PER_PHOTO, cores, embedder
 from workers.flow import flow
 from workers.worker import Detection, Outcome
 
@@ -35,11 +34,6 @@ if TYPE_CHECKING:
 _MANY = 10_000  # new photos from which a run is a bulk load
 
 
-def cores() -> int:
-    """The processors that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 @dataclass(frozen=True, slots=True)
 class Options:
     """How to ingest. A photo is given up after ``seconds_per_photo``. ``dask`` is the address of a cluster to use for ``workers``."""
@@ -47,7 +41,7 @@ class Options:
     detection: Detection = field(default_factory=Detection)
     workers: int = field(default_factory=cores)
     max_pixels: int = 100_000_000
-    seconds_per_photo: float = 120.0
+    seconds_per_photo: float = SECONDS_PER_PHOTO
     thumbnails: bool = False
     remember: Path | None = None  # the folder of the files that hold what photo files contained; without it, each is read
     rehash: bool = False  # reads each photo file, whatever is remembered

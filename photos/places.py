@@ -67,6 +67,19 @@ class File(Place):
         return files.sha256_of(self._path)
 
 
+class Given(Place):
+    """A photo whose bytes are here."""
+
+    __slots__ = ("_data",)
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+
+    def read(self) -> bytes:
+        """See :meth:`Place.read`."""
+        return self._data
+
+
 class Nowhere(Place):
     """A photo that can't be had, and why."""
 

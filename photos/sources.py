@@ -52,6 +52,16 @@ def is_list(source: str | Path) -> bool:
     return str(source).lower().endswith(".csv")
 
 
+def is_many(source: str | Path) -> bool:
+    """Whether a source that is here is a folder, an archive or a list of photos."""
+    return is_list(source) or is_archive(str(source)) or os.path.isdir(source)  # noqa: PTH112
+
+
+def is_there(source: str) -> bool:
+    """Whether a file, a folder or a member of an archive is here."""
+    return os.path.exists(source) or _is_in_archive(source)  # noqa: PTH110 - unlike Path.exists, false for a name that is too long
+
+
 def check(sources: Sequence[str | Path], person_from: PersonFrom, limits: web.Limits | None = None) -> None:
     """Refuses what can't be a source, before anything is started.
 

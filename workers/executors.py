@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from abc import abstractmethod
 from collections.abc import Callable
@@ -24,9 +25,15 @@ if TYPE_CHECKING:
 Args = ParamSpec("Args")
 Result = TypeVar("Result")
 
+SECONDS_PER_PHOTO = 120.0  # after which a photo is given up
 _ANSWER_SECONDS = 10  # for the scheduler of a Dask cluster
 _WORKERS_SECONDS = 60  # for its first worker, which may only be starting
 _COUNT_SECONDS = 10.0  # between two counts of its workers: clusters grow
+
+
+def cores() -> int:
+    """The processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class Embedder(Executor):

@@ -11,8 +11,8 @@ from PIL import Image, ImageFilter
 from core.errors import UsageError
 from es import collections
 from es.documents import alias
+from faces.quality import gate
 from faces.recipe import DEFAULT
-from ingest.commands import gate
 from ingest.report import RejectsFile, Report
 from ingest.run import Options, ingest
 from photos.sources import PersonFrom, photos
