@@ -47,6 +47,7 @@ def search(
         typer.Option(help="Search among faces with at least this size, sharpness, brightness or frontal.", metavar="MEASURE=NUMBER"),
     ] = None,
     same_person: Annotated[bool, typer.Option("--same-person", help="All photos show one person: search for the face they share.")] = False,
+    exact: Annotated[bool, typer.Option("--exact", help="Compare with every face, instead of asking the vector index.")] = False,
     list_: Annotated[
         typer.FileText | None, typer.Option("--list", help="A file that names photos, one a line; - for stdin.", metavar="FILE")
     ] = None,
@@ -99,7 +100,16 @@ def search(
         recipe = agreed(collection, found.recipe, model=model, detector=detector)
         clauses = filters.clauses(client, collection, where or [], since, least)
         typed = [*(where or []), *([f"since {since}"] if since else []), *(min_quality or [])]
-        searching = searcher(client, collection, PairThreshold(recipe.search_threshold), people=people, filters=clauses, typed=typed)
+        searching = searcher(
+            client,
+            collection,
+            PairThreshold(recipe.search_threshold),
+            exact=exact,
+            candidates=found.notes.get("num_candidates"),
+            people=people,
+            filters=clauses,
+            typed=typed,
+        )
         sources = targets.named(itertools.chain(photos, targets.listed(list_) if list_ else ()), limits)
         seen = targets.looked_at(sources, recipe, min_face=min_face, workers=workers)
         with closing(seen):

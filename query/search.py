@@ -142,18 +142,43 @@ def searcher(
     name: str,
     meaning: Meaning,
     *,
+    exact: bool = False,
     candidates: int | None = None,
     people: int = DEFAULT_PEOPLE,
     filters: Sequence[Clause] = (),
     typed: Sequence[str] = (),
 ) -> Searcher:
-    """A searcher through the vector index of a collection."""
-    from query import knn
+    """A searcher of a collection.
 
-    def nearest(vectors: Sequence[NDArray[np.float32]], k: int, but: Sequence[Sequence[str]]) -> Sequence[Sequence[Hit]]:
+    Args:
+        client: the connection.
+        name: the collection.
+        meaning: judges distances.
+        exact: compares with every face, instead of asking the vector index.
+        candidates: faces that the vector index looks at (see :func:`query.knn.nearest`).
+        people: how many to name for each face.
+        filters: which faces to search among.
+        typed: the same as a person typed it.
+    """
+
+    def through_index(vectors: Sequence[NDArray[np.float32]], k: int, but: Sequence[Sequence[str]]) -> Sequence[Sequence[Hit]]:
+        from query import knn
+
         return knn.nearest(client, name, vectors, k, candidates=candidates or knn.CANDIDATES, filters=filters, but=but)
 
-    return Searcher(name, nearest, meaning, people=people, filters=typed)
+    def through_all(vectors: Sequence[NDArray[np.float32]], k: int, but: Sequence[Sequence[str]]) -> Sequence[Sequence[Hit]]:
+        import numpy as np
+
+        from query.exact import exact as compare
+
+        found: dict[int, Sequence[Hit]] = {}
+        for named in dict.fromkeys(map(tuple, but)):  # all of the first round leave out nobody
+            numbers = [number for number, left_out in enumerate(but) if tuple(left_out) == named]
+            hits = compare(client, name, np.stack([vectors[number] for number in numbers]), k, filters=filters, but=named)
+            found |= zip(numbers, hits, strict=True)
+        return [found[number] for number in range(len(vectors))]
+
+    return Searcher(name, through_all if exact else through_index, meaning, people=people, filters=typed)
 
 
 def _rounded(rate: float | None) -> float | None:

@@ -103,3 +103,15 @@ def test_several_photos_of_one_person(name: str, people: Path, targets: Path, ty
     assert answer["target"] == f"{photos[0]} + {photos[1]}"
     assert "0007.jpg is left out" in found.err
     assert type_("search", photos[2], "-c", name, "--json", "--same-person").json["error"]["code"] == "not_an_image"
+
+
+def test_exact_answers_are_those_of_the_index_where_that_misses_nothing(name: str, people: Path, targets: Path, type_: Type) -> None:
+    words = ["search", targets, "-c", name, "--json", "--workers", 2]
+    index, every = type_(*words).lines, type_(*words, "--exact").lines
+    for one, other in zip(index, every, strict=True):
+        assert [[(match["person"], match["id"]) for match in face["matches"]] for face in one["faces"]] == [
+            [(match["person"], match["id"]) for match in face["matches"]] for face in other["faces"]
+        ]
+        for face, same in zip(one["faces"], other["faces"], strict=True):
+            distances = [[match["distance"] for match in each["matches"]] for each in (face, same)]
+            assert distances[0] == pytest.approx(distances[1], abs=2e-6)
