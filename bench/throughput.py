@@ -91,7 +91,7 @@ def embed_alone(photos: list[Path], workers: int) -> float:
     from faces.recipe import resolve
     from ingest.resume import Job
     from ingest.run import Options, embed
-    from ingest.sources import Source
+    from photos.sources import Source
 
     begun = time.perf_counter()
     jobs = (Job(Source(str(path)), None, None) for path in photos)
@@ -106,7 +106,7 @@ def embed_and_index(photos: list[Path], workers: int, *, bulk_load: bool) -> tup
     from faces.recipe import resolve
     from ingest.report import RejectsFile
     from ingest.run import Options, ingest
-    from ingest.sources import Source
+    from photos.sources import Source
 
     recipe, name = resolve(), f"bench-{uuid.uuid4().hex}"
     with connect(settings(), say) as client, tempfile.TemporaryDirectory() as folder:
@@ -145,7 +145,7 @@ def main(
     """Compare embed plus index with embed alone, and sample memory."""
     from core.settings import settings
     from es import node
-    from ingest.sources import walk
+    from photos.sources import walk
 
     if settings().url is None:
         node.ensure(settings(), say)  # its start is not the subject
