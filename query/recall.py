@@ -97,11 +97,15 @@ class Measured:
     def recommended(self) -> Level | None:
         """The fewest candidates that reach both aims; where none does, of those that come nearest the fewest.
 
+        Fewer than a search asks for are not considered: it can't look at fewer, and with so few a probe, which is part of the graph, is
+        found more easily than a new face.
+
         ``None``: every face is compared anyway. Small parts of an index have no graph; that says nothing of when they have grown.
         """
         if all(level.compared >= self.faces for level in self.levels):
             return None
-        return max(self.levels, key=lambda level: (len(level.reached), _below(level.rank1, RANK1), _below(level.recall, RECALL)))
+        levels = [level for level in self.levels if level.num_candidates >= _ASKED] or self.levels
+        return max(levels, key=lambda level: (len(level.reached), _below(level.rank1, RANK1), _below(level.recall, RECALL)))
 
     def as_dict(self) -> dict[str, Any]:
         """The JSON shape."""

@@ -107,11 +107,11 @@ def level(candidates: int, found: float, rank1: float, compared: int = 500) -> L
 
 
 def test_the_fewest_candidates_that_do_are_recommended() -> None:
-    levels = [level(10, 0.8, 0.9), level(100, 0.95, 1.0), level(300, 0.995, 0.999), level(1000, 1.0, 1.0)]
+    levels = [level(10, 0.8, 0.9), level(30, 1.0, 1.0), level(100, 0.95, 1.0), level(300, 0.995, 0.999), level(1000, 1.0, 1.0)]
     best = Measured("hnsw", False, 1000, levels).recommended
     assert best is not None
     assert (best.num_candidates, best.reached) == (300, ["rank1", "recall"])
-    best = Measured("hnsw", False, 1000, levels[:2]).recommended
+    best = Measured("hnsw", False, 1000, levels[:3]).recommended
     assert best is not None
     assert (best.num_candidates, best.reached) == (100, ["rank1"])
     best = Measured("hnsw", False, 1000, [level(10, 0.8, 0.9), level(30, 0.8, 0.9)]).recommended
