@@ -7,7 +7,6 @@ The targets are copies of photos in a folder, each with a comment of its own. Th
 
 from __future__ import annotations
 
-import json as jsons
 import sys
 import tempfile
 import time
@@ -19,9 +18,10 @@ import typer
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # run as a program, from anywhere
 
+from bench.figures import tell  # noqa: E402
 from bench.throughput import copies  # noqa: E402
 from core.settings import settings  # noqa: E402
-from core.terminal import say, show, table  # noqa: E402
+from core.terminal import say  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -89,13 +89,7 @@ def main(
 ) -> None:
     """Compare a batch of targets with one search after the other in one process, models loaded once for each."""
     figures = measure(collection, photos, targets, singly)
-    if json:
-        print(jsons.dumps(figures))
-        return
-    shown = table("", "", right=("",))
-    for name, value in figures.items():
-        shown.add_row(name.replace("_", " "), str(value))
-    show(shown)
+    tell(figures, json=json)
 
 
 if __name__ == "__main__":
