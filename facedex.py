@@ -14,6 +14,7 @@ import typer
 
 import es.commands
 import ingest.commands
+import query.calibrate_commands
 import query.commands
 from core.errors import FacedexError
 from core.terminal import DONE, FAILED, INCOMPLETE, INTERRUPTED, print_json, say
