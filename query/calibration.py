@@ -39,8 +39,8 @@ _ERRORS = 30
 # The rule of three: where no error was seen in n trials, the rate is below 3/n (at 95 % confidence). It is never said to be nothing.
 _NONE_SEEN = 3
 # Nearer than this share of the recipe's threshold for pairs, two people are taken for one under two names (or one photo, copied).
-_SUSPICIOUS = 0.2
-_POINTS = 99  # of the curve, by each of the two rates
+SUSPICIOUS = 0.2
+_POINTS = 66  # of the curve, by each rate and by distance
 _DIGITS = 6
 _WORST = 2.0  # the largest cosine distance
 
@@ -158,7 +158,7 @@ def measure(
 
     faces = count(client, collection)["faces"]
     found = nearest(client, collection.index, seed, tell)
-    least = _SUSPICIOUS * float(collection.recipe["threshold"])
+    least = SUSPICIOUS * float(collection.recipe["threshold"])
     return of_distances(collection.name, found, faces, wished, least, (float(collection.recipe["search_threshold"]),))
 
 
@@ -208,7 +208,7 @@ def of_distances(name: str, found: Nearest, faces: int, wished: float, suspiciou
     return Calibration(
         threshold=threshold,
         wished=wished,
-        promised=round(_at(other, false, threshold), _DIGITS),
+        promised=round(max(_NONE_SEEN / people, _at(other, false, threshold)), _DIGITS),
         missed=round(1 - _at(mate, hit, threshold), _DIGITS) if known else None,
         faces=faces,
         people=people,
@@ -253,19 +253,21 @@ def _threshold(distances: Reals, rate: Reals, goal: float) -> float:
     """The largest threshold whose rate is at most the goal: halfway to the first distance that would be too many."""
     import numpy as np
 
-    first = int(np.searchsorted(rate, goal + 1e-12, side="right"))
-    if first == len(distances):
-        return round(float(distances[-1]), _DIGITS)
-    below = float(distances[first - 1]) if first else 0.0
-    middle = round((below + float(distances[first])) / 2, _DIGITS)
-    return middle if middle < distances[first] else below
+    first = int(np.searchsorted(rate, goal + 1e-12, side="right").clip(max=len(rate) - 1))
+    equal = int(np.searchsorted(distances, distances[first], side="left"))
+    below = float(distances[equal - 1]) if equal else 0.0
+    # Rounded down, so that it stays below.
+    return float(np.floor((below + distances[first]) / 2 * 10**_DIGITS) / 10**_DIGITS)
 
 
 def _points(other: Reals, false: Reals, mate: Reals, hit: Reals, also: tuple[float, ...]) -> list[float]:
-    """About 200 distances that show both rates well: the low FPIR, which matter, on a logarithmic scale; FNIR evenly."""
+    """About 200 distances that show both rates well: a third by FPIR, on a logarithmic scale, a third by FNIR, and a third evenly, so that
+    nothing is made up where there is no face for long.
+    """
     import numpy as np
 
     low = other[np.searchsorted(false, np.geomspace(max(false[0], 1e-9), false[-1], _POINTS)).clip(max=len(other) - 1)]
     even = mate[np.searchsorted(hit, np.linspace(0, 1, _POINTS)).clip(max=len(mate) - 1)] if len(mate) else mate
-    chosen = np.concatenate([[0.0], also, low, even[np.isfinite(even)]])
-    return sorted({round(float(t), _DIGITS) for t in chosen.clip(0, _WORST)})
+    chosen = np.concatenate([low, even[np.isfinite(even)], np.linspace(0, other[-1], _POINTS)])
+    up = np.ceil(chosen.clip(0, _WORST) * 10**_DIGITS) / 10**_DIGITS  # so that a point has the face it stands for within it
+    return sorted({round(float(t), _DIGITS) for t in (*up, *also)})
