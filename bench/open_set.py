@@ -235,7 +235,7 @@ def _shown(results: Sequence[dict[str, Any]]) -> Iterator[Any]:
     yield (
         f"Within a factor of 1.5: FPIR in {within['fpir']}, FNIR in {within['fnir']} of {len(results)} splits. "
         f"FPIR where each photo counts the same: {mean['fpir_by_photo']:.2%}; with the {mean['twins']:.1f} strangers a split who have a "
-        f"near twin in the gallery (nearly all: one person under two names): {mean['fpir_with_twins']:.2%}."
+        f"near twin in the gallery (perhaps one person under two names): {mean['fpir_with_twins']:.2%}."
     )
 
 
