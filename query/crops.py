@@ -1,4 +1,4 @@
-"""The faces of an answer as small pictures: those of the target kept as JPEGs, those of stored photos cut when they are drawn, one at a time."""
+"""The faces of an answer as small pictures: of the target kept as JPEGs, of stored photos cut one at a time, when they are drawn."""
 
 from __future__ import annotations
 

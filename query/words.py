@@ -45,4 +45,6 @@ def verdict(face: FaceAnswer) -> str:
     if not face.matches:
         return "Nobody to compare with"
     best = face.matches[0]
-    return name(best) if best.verified else "Nobody known"
+    if not best.verified:
+        return "Nobody known"
+    return f"Looks like {best.person or 'somebody without a name'}"
