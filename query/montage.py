@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import io
+import unicodedata
 from collections.abc import Iterator, Sequence
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,9 +29,9 @@ _PAPER, _INK, _SOFT, _TRACK, _YES, _NO = "#ffffff", "#1a1d21", "#5b616a", "#e3e6
 _NAME, _TEXT = 26, 20  # pixels of letters
 _LONGEST = 200  # characters of a name that are looked at
 
-# Pillow's own font knows Latin letters only; others are taken from the system's, where it has them. The first that fits wins.
+# The system's fonts; the first that has all of a text is taken. Pillow's own knows some of the Latin letters only.
 _FONTS = (
-    *("NotoSans-Regular.ttf", "DejaVuSans.ttf", "Arial Unicode.ttf", "Arial.ttf"),
+    *("NotoSans-Regular.ttf", "DejaVuSans.ttf", "Arial.ttf", "Arial Unicode.ttf"),
     *("NotoSansCJK-Regular.ttc", "NotoSansArabic-Regular.ttf", "NotoSansHebrew-Regular.ttf", "NotoSansDevanagari-Regular.ttf"),
 )
 _NOWHERE = "\U0010ffff"  # a character that no font has
@@ -163,6 +164,9 @@ def _write(pen: ImageDraw.ImageDraw, at: tuple[int, int], text: str, size: int, 
     """One line of text from outside; what doesn't fit is cut off."""
     text = line(text[:_LONGEST])
     font = _font(text, size)
+    blank = _drawn(font, _NOWHERE)
+    # A letter without its accent says more than a box.
+    text = "".join(unicodedata.normalize("NFKD", c)[0] if _drawn(font, c) == blank else c for c in text)
     if pen.textlength(text, font) > width:
         low, high = 0, len(text)  # characters that fit
         while low < high:
@@ -186,6 +190,7 @@ def _font(text: str, size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     return best
 
 
+@lru_cache(4096)
 def _drawn(font: ImageFont.FreeTypeFont | ImageFont.ImageFont, character: str) -> bytes:
     return bytes(font.getmask(character))
 
@@ -200,7 +205,7 @@ def _known(size: int) -> Iterator[ImageFont.FreeTypeFont | ImageFont.ImageFont]:
 
     from PIL import ImageFont
 
-    yield ImageFont.load_default(size)
     for name in _FONTS:
         with suppress(OSError):
             yield ImageFont.truetype(name, size)
+    yield ImageFont.load_default(size)

@@ -54,6 +54,18 @@ def test_any_name_can_be_drawn(name: str) -> None:
     montage.draw([card(shown, b"", MAX_PIXELS)])
 
 
+def test_without_fonts_letters_lose_their_accents_and_not_themselves(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(montage, "_FONTS", ())
+    montage._fonts.cache_clear()
+
+    def drawn(name: str) -> bytes:
+        shown = Answer("who.jpg", "staff", [FaceAnswer((0, 0, 9, 9), 1.0, [match(name, Path("/photos/gone.jpg"))])], threshold=0.07)
+        return montage.draw([card(shown, b"", MAX_PIXELS)]).tobytes()
+
+    assert drawn("Zoë Ångström") == drawn("Zoe Angstrom")
+    montage._fonts.cache_clear()
+
+
 @pytest.mark.parametrize("name", ["faces.gif", "faces", "no folder/faces.png"])
 def test_what_cannot_become_a_picture_is_refused_before_the_search(name: str, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="--montage"):
