@@ -53,12 +53,13 @@ def measure(collection: str, photos: Path, targets: int, singly: int) -> dict[st
     from es.collections import get
     from faces.agreement import agreed
     from photos.sources import walk
-    from query.search import PairThreshold, searcher
+    from query.search import meaning_of, searcher
 
     originals = [Path(path) for path in walk(str(photos)) if path.lower().endswith((".jpg", ".jpeg"))]
     with connect(settings(), say) as client, tempfile.TemporaryDirectory(prefix="facedex-bench-") as folder:
-        recipe = agreed(collection, get(client, collection).recipe)
-        searching = searcher(client, collection, PairThreshold(recipe.search_threshold))
+        found = get(client, collection)
+        recipe = agreed(collection, found.recipe)
+        searching = searcher(client, collection, meaning_of(found, recipe))
         copies(originals[:: max(1, len(originals) // targets)], Path(folder), targets)
         made = sorted(Path(folder).rglob("*.jpg"))
         begun = time.perf_counter()

@@ -111,11 +111,9 @@ def enrol(client: Elasticsearch, name: str, faces: Sequence[Stored]) -> None:
 
 def search(searcher: Searcher, targets: Sequence[Stored]) -> Iterator[Found]:
     """Asks who each face is."""
-    from faces.face import Face
-
-    for target in targets:
-        face = Face((0, 0, 1, 1), (), 1.0, np.array(target.document["embedding"], np.float32))
-        best = searcher.people(face)[0]
+    vectors = [np.array(target.document["embedding"], np.float32) for target in targets]
+    for target, vector in zip(targets, vectors, strict=True):
+        ((best,),) = searcher.people([vector])
         yield Found(target, best.person, best.best.distance)
 
 
@@ -148,10 +146,9 @@ def judge(calibration: Calibration, strangers: Sequence[Found], known: Sequence[
 def run(client: Elasticsearch, source: str, splits: int, wished: Sequence[float], *, bystanders: bool) -> list[dict[str, Any]]:
     """Every split, at every wished rate."""
     from es.collections import create, delete, get
-    from faces.pipeline import Pipeline
     from faces.recipe import Recipe
     from query.calibration import SUSPICIOUS, measure
-    from query.search import Searcher
+    from query.search import PairThreshold, searcher
 
     pinned = get(client, source).recipe
     recipe = Recipe.from_dict(pinned)
@@ -163,8 +160,8 @@ def run(client: Elasticsearch, source: str, splits: int, wished: Sequence[float]
         try:
             enrol(client, made.name, part.enrolled)
             calibrations = [measure(client, made, each) for each in wished]
-            searcher = Searcher(client, made.name, recipe, Pipeline(recipe), people=1)
-            strangers, known = list(search(searcher, part.strangers)), list(search(searcher, part.held_out))
+            asked = searcher(client, made.name, PairThreshold(recipe.search_threshold), people=1)
+            strangers, known = list(search(asked, part.strangers)), list(search(asked, part.held_out))
         finally:
             delete(client, get(client, made.name))
         results += [{"split": seed} | judge(each, strangers, known, SUSPICIOUS * recipe.threshold) for each in calibrations]
@@ -180,8 +177,8 @@ def _ingested(client: Elasticsearch, photos: Path) -> str:
     from faces.recipe import DEFAULT
     from ingest.report import RejectsFile
     from ingest.run import Options, ingest
-    from ingest.sources import PersonFrom
-    from ingest.sources import photos as photos_of
+    from photos.sources import PersonFrom
+    from photos.sources import photos as photos_of
 
     create(client, _NAME, DEFAULT.as_dict())
     with tempfile.TemporaryDirectory() as scratch, RejectsFile(Path(scratch) / "rejects.jsonl") as file:

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from elasticsearch import Elasticsearch
     from numpy.typing import NDArray
 
+    from es.collections import Collection
+    from faces.recipe import Recipe
     from query.filters import Clause
     from query.knn import Hit
     from query.targets import Target
@@ -51,6 +53,13 @@ class PairThreshold:
     def fpir(self, distance: float) -> float | None:
         """Not known."""
         return None
+
+
+def meaning_of(collection: Collection, recipe: Recipe) -> Meaning:
+    """What distances mean in a collection: as it was calibrated, else by the threshold of its recipe."""
+    from query.calibration import Calibration
+
+    return Calibration.from_notes(collection.notes) or PairThreshold(recipe.search_threshold)
 
 
 @dataclass(slots=True)
