@@ -38,17 +38,20 @@ def run(*, json: bool) -> bool:
         EngineError: the portraits can't be brought (code ``download``), or Elasticsearch can't be started.
     """
     from es import client as connection
-    from faces.pipeline import Pipeline
+    from photos.places import File
+    from photos.sources import Source
     from query.page import card, write
-    from query.search import Searcher
+    from query.search import PairThreshold, searcher
     from query.tables import tables
+    from query.targets import looked_at
 
     photos = portraits()
     target = (photos / TARGET).read_bytes()
     with connection.connect(settings(), say) as client:
         recipe = _ingest(client, photos / "people")
         say(f"Searching for the person on {TARGET}, which was not ingested ...")
-        answer = Searcher(client, COLLECTION, recipe, Pipeline(recipe)).answer(TARGET, target, settings().max_pixels)
+        searching = searcher(client, COLLECTION, PairThreshold(recipe.search_threshold))
+        ((_, answer),) = searching.answers(looked_at([Source(TARGET, kept_in=File(str(photos / TARGET)))], recipe))
     write(PAGE, [card(answer, target, settings().max_pixels)], recipe)
     if json:
         print_json(answer.as_dict())
@@ -65,7 +68,7 @@ def _ingest(client: Elasticsearch, people: Path) -> Recipe:
     from faces.recipe import resolve
     from ingest.report import RejectsFile
     from ingest.run import Options, ingest
-    from ingest.sources import PersonFrom, photos
+    from photos.sources import PersonFrom, photos
 
     found = find(client, COLLECTION)
     recipe = agreed(COLLECTION, found.recipe, model="Dlib", detector="dlib") if found else resolve()

@@ -33,8 +33,8 @@ Loop = Callable[[list[str]], None]
 
 def _ours() -> Loop:
     from faces.recipe import resolve
-    from ingest.places import File
-    from ingest.worker import Detection, Represent
+    from photos.places import File
+    from workers.worker import Detection, Represent
 
     represent = Represent(resolve(), Detection(), 100_000_000)
 
@@ -113,7 +113,7 @@ def per_cpu_second(photos: list[str], rounds: int) -> dict[str, object]:
 
 def _jobs(photos: list[str]) -> Iterator[object]:
     from ingest.resume import Job
-    from ingest.sources import Source
+    from photos.sources import Source
 
     for photo in photos:
         yield Job(Source(photo), None, None)
@@ -150,7 +150,7 @@ def main(
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Compare photos a CPU-second with DeepFace's, and two workers with one."""
-    from ingest.sources import walk
+    from photos.sources import walk
 
     found = list(walk(str(photos)))
     step = max(1, len(found) // max(count, pool_count))

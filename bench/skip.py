@@ -27,7 +27,7 @@ sys.path.insert(0, str(ROOT))  # run as a program, from anywhere
 
 from core.settings import settings  # noqa: E402
 from core.terminal import say, show, table  # noqa: E402
-from ingest.sources import PersonFrom, photos  # noqa: E402
+from photos.sources import PersonFrom, photos  # noqa: E402
 
 if TYPE_CHECKING:
     from elasticsearch import Elasticsearch

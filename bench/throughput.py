@@ -7,7 +7,6 @@ The photos are copies of those in a folder, each with a comment of its own, so t
 
 from __future__ import annotations
 
-import json as jsons
 import sys
 import tempfile
 import threading
@@ -25,7 +24,8 @@ import typer
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # run as a program, from anywhere
 
-from core.terminal import say, show, table  # noqa: E402
+from bench.figures import tell  # noqa: E402
+from core.terminal import say  # noqa: E402
 
 _MEGABYTE = 1 << 20
 _SAMPLE_SECONDS = 0.5
@@ -91,7 +91,7 @@ def embed_alone(photos: list[Path], workers: int) -> float:
     from faces.recipe import resolve
     from ingest.resume import Job
     from ingest.run import Options, embed
-    from ingest.sources import Source
+    from photos.sources import Source
 
     begun = time.perf_counter()
     jobs = (Job(Source(str(path)), None, None) for path in photos)
@@ -106,7 +106,7 @@ def embed_and_index(photos: list[Path], workers: int, *, bulk_load: bool) -> tup
     from faces.recipe import resolve
     from ingest.report import RejectsFile
     from ingest.run import Options, ingest
-    from ingest.sources import Source
+    from photos.sources import Source
 
     recipe, name = resolve(), f"bench-{uuid.uuid4().hex}"
     with connect(settings(), say) as client, tempfile.TemporaryDirectory() as folder:
@@ -145,7 +145,7 @@ def main(
     """Compare embed plus index with embed alone, and sample memory."""
     from core.settings import settings
     from es import node
-    from ingest.sources import walk
+    from photos.sources import walk
 
     if settings().url is None:
         node.ensure(settings(), say)  # its start is not the subject
@@ -169,13 +169,7 @@ def main(
         "stages": report["stages"],
         "bottleneck": report["bottleneck"],
     }
-    if json:
-        print(jsons.dumps(figures))
-        return
-    shown = table("", "", right=("",))
-    for name, value in figures.items():
-        shown.add_row(name.replace("_", " "), str(value))
-    show(shown)
+    tell(figures, json=json)
 
 
 if __name__ == "__main__":

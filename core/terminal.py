@@ -40,6 +40,12 @@ def print_json(document: Mapping[str, Any]) -> None:
         print(json.dumps(document, ensure_ascii=True), flush=True)  # noqa: T201
 
 
+def print_line(text: str) -> None:
+    """One line of stdout, for programs."""
+    with _reader():
+        print(text, flush=True)  # noqa: T201
+
+
 def show(*renderables: RenderableType) -> None:
     """Prints text, or tables and what else rich can show, for a person, on stdout."""
     writer = console(stderr=False)

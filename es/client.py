@@ -110,10 +110,14 @@ def _not_elasticsearch() -> EngineError:
 
 
 def _meaning(error: ApiError) -> EngineError | StorageError | CollectionError:
-    status = error.status_code
-    if status not in _PROXIES and error.meta.headers.get("x-elastic-product") != "Elasticsearch":
+    if error.status_code not in _PROXIES and error.meta.headers.get("x-elastic-product") != "Elasticsearch":
         return _not_elasticsearch()
-    kind, reason = _cause(error)
+    return failure(error.status_code, error.body)
+
+
+def failure(status: int, body: Any) -> EngineError | StorageError | CollectionError:
+    """What an answer of Elasticsearch that says no means: of a request, or of one search among many."""
+    kind, reason = _cause(body)
     if is_disk_full({"type": kind, "reason": reason}):
         return StorageError(DISK_FULL, code="disk_full")
     if status in _MEANINGS:
@@ -134,9 +138,8 @@ _MEANINGS: dict[int, tuple[type[EngineError | CollectionError], str, str]] = {
 }
 
 
-def _cause(error: ApiError) -> tuple[str, str]:
-    body = error.body if isinstance(error.body, dict) else {}
-    cause = body.get("error")
+def _cause(body: Any) -> tuple[str, str]:
+    cause = body.get("error") if isinstance(body, dict) else None
     if not isinstance(cause, dict):
         return "error", ""
     roots = cause.get("root_cause") or [cause]

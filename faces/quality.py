@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+
+from core.errors import UsageError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -101,3 +104,21 @@ def _roll(eyes: tuple[Point, Point] | None) -> float:
         return 0.0
     (left_x, left_y), (right_x, right_y) = sorted(eyes)
     return math.degrees(math.atan2(right_y - left_y, right_x - left_x))
+
+
+def gate(asked: Sequence[str]) -> tuple[tuple[str, float], ...]:
+    """The least of each measure, from texts like ``sharpness=50``.
+
+    Raises:
+        UsageError: a text is not understood.
+    """
+    least: dict[str, float] = {}
+    for text in asked:
+        name, _, number = text.partition("=")
+        try:
+            least[name] = float(number)
+        except ValueError:
+            name = ""
+        if name not in MEASURES or not math.isfinite(least[name]):
+            raise UsageError(f"--min-quality {text} is not understood: give one of {', '.join(MEASURES)}, then = and a number.")
+    return tuple(sorted(least.items()))

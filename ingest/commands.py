@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from datetime import datetime
-from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,7 +16,7 @@ from core.settings import settings
 from core.terminal import DEFAULT_COLLECTION, DONE, INCOMPLETE, CollectionName, Json, Yes, ask, check_asking, print_json, say, show, table
 from es.commands import collections
 from ingest.rejects_commands import rejects as rejects_app
-from ingest.sources import PersonFrom
+from photos.sources import PersonFrom
 
 if TYPE_CHECKING:
     from elasticsearch import Elasticsearch
@@ -106,13 +105,15 @@ def ingest(
     """
     from core.web import Limits
     from faces.agreement import agreed
+    from faces.quality import gate
     from faces.recipe import DEFAULT, resolve, spelled
-    from ingest import sources
     from ingest.progress import shown
     from ingest.report import RejectsFile
-    from ingest.run import Options, cores
+    from ingest.run import Options
     from ingest.run import ingest as run
-    from ingest.worker import Detection
+    from photos import sources
+    from workers.executors import cores
+    from workers.worker import Detection
 
     listed = all(map(sources.is_list, source))
     person = person or (PersonFrom.csv if listed else PersonFrom.folder)
@@ -156,26 +157,6 @@ def ingest(
     elif report.pruned.total():
         show(f"Pruned, as their photos are gone: {report.pruned['faces']:,} faces, {report.pruned['rejects']:,} rejects.")
     raise typer.Exit(INCOMPLETE if report.rejected else DONE)
-
-
-def gate(asked: list[str]) -> tuple[tuple[str, float], ...]:
-    """The least of each measure, from texts like ``sharpness=50``.
-
-    Raises:
-        UsageError: a text is not understood.
-    """
-    from faces.quality import MEASURES
-
-    least: dict[str, float] = {}
-    for text in asked:
-        name, _, number = text.partition("=")
-        try:
-            least[name] = float(number)
-        except ValueError:
-            name = ""
-        if name not in MEASURES or not isfinite(least[name]):
-            raise UsageError(f"--min-quality {text} is not understood: give one of {', '.join(MEASURES)}, then = and a number.")
-    return tuple(sorted(least.items()))
 
 
 def _create(client: Elasticsearch, name: str, recipe: Recipe) -> Collection:

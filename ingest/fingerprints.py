@@ -25,7 +25,7 @@ from types import TracebackType
 from typing import NamedTuple, Self
 
 from core.files import sha256_of
-from ingest.places import Place
+from photos.places import Place
 
 _READERS = 4  # threads that hash files
 _RACY_NS = 2_000_000_000  # file systems keep times to 2 seconds at the worst

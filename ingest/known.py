@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from es.client import speaking
 from es.documents import alias, rejects_alias
 from es.scan import Document
-from ingest.worker import Reject
+from workers.worker import Reject
 
 if TYPE_CHECKING:
     from elasticsearch import Elasticsearch

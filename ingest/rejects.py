@@ -15,11 +15,11 @@ from core.web import Limits
 from es.client import speaking
 from es.documents import rejects_alias
 from es.scan import scan
-from ingest.archives import WITHIN, is_archive
-from ingest.places import File, Nowhere, Place
 from ingest.presence import files, is_gone
-from ingest.sources import Source, is_list, place_of
 from ingest.writer import text
+from photos.archives import WITHIN, is_archive
+from photos.places import File, Nowhere, Place
+from photos.sources import Source, is_list, place_of
 
 if TYPE_CHECKING:
     from elasticsearch import Elasticsearch

@@ -113,8 +113,9 @@ def retry(
     from ingest.progress import shown
     from ingest.rejects import Retry, check
     from ingest.report import RejectsFile
-    from ingest.run import Options, cores, ingest
-    from ingest.worker import Detection
+    from ingest.run import Options, ingest
+    from workers.executors import cores
+    from workers.worker import Detection
 
     folder = settings().data_dir
     options = Options(Detection(min_face), workers or cores(), settings().max_pixels, remember=folder / "seen", again=True)

@@ -13,8 +13,8 @@ from types import TracebackType
 from typing import IO, Any, Self
 
 from core.errors import StorageError
-from ingest.worker import Reject
 from ingest.writer import text
+from workers.worker import Reject
 
 
 @dataclass(slots=True)

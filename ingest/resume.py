@@ -29,7 +29,7 @@ from ingest.writer import text
 if TYPE_CHECKING:
     from elasticsearch import Elasticsearch
 
-    from ingest.sources import Source
+    from photos.sources import Source
 
 # Photos asked for at once: many where all of them are remembered, few where each has to be read before the first one is looked at.
 _SMALLEST, _LARGEST = 256, 2048

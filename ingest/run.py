@@ -2,46 +2,36 @@
 
 from __future__ import annotations
 
-import itertools
-import os
 import uuid
-from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from core.terminal import say
 from es.client import speaking
 from es.documents import alias, rejects_alias
 from es.loading import BulkLoad, recover
 from es.transport import patience
-from ingest.executors import embedder
 from ingest.fingerprints import Fingerprints
 from ingest.known import PASSING
 from ingest.report import RejectsFile, Report
 from ingest.resume import Job, Resume
 from ingest.tally import Tally
-from ingest.worker import Detection, Outcome, represent
 from ingest.writer import Work, Writer
+from workers.executors import SECONDS_PER_PHOTO, cores, embedder
+from workers.flow import flow
+from workers.worker import Detection, Outcome
 
 if TYPE_CHECKING:
-    from concurrent.futures import Future
-
     from elasticsearch import Elasticsearch
 
     from faces.recipe import Recipe
-    from ingest.executors import Embedder
-    from ingest.sources import Source
+    from photos.sources import Source
+    from workers.executors import Embedder
 
 _MANY = 10_000  # new photos from which a run is a bulk load
-_WINDOW = 64  # photos on their way, for each worker: bounds memory, and keeps the others busy behind a slow photo
-
-
-def cores() -> int:
-    """The processors that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +41,7 @@ class Options:
     detection: Detection = field(default_factory=Detection)
     workers: int = field(default_factory=cores)
     max_pixels: int = 100_000_000
-    seconds_per_photo: float = 120.0
+    seconds_per_photo: float = SECONDS_PER_PHOTO
     thumbnails: bool = False
     remember: Path | None = None  # the folder of the files that hold what photo files contained; without it, each is read
     rehash: bool = False  # reads each photo file, whatever is remembered
@@ -143,64 +133,21 @@ def _files(client: Elasticsearch, name: str, options: Options) -> Fingerprints:
 
 
 def embed(photos: Iterable[Job], recipe: Recipe, options: Options, report: Report | None = None) -> Generator[Work]:
-    """The photos with what the workers made of them, in the order given. The workers start with the first photo.
+    """The photos with what the workers made of them, in the order given (see :func:`workers.flow.flow`)."""
 
-    A worker that dies costs its one photo, and so does a photo that takes too long.
-    """
-    given = _UntilError(photos)
-    first = next(given, None)
-    if first is None:
-        given.check()
-        return
-    from faces.pipeline import prepare
-
-    prepare(recipe, anti_spoofing=options.detection.anti_spoofing)  # once, before many processes need the models
-    flying: deque[tuple[Job, Future[Outcome]]] = deque()
-    executor = embedder(
-        options.workers, options.dask, (recipe, options.detection, options.max_pixels, options.thumbnails), options.seconds_per_photo
-    )
-    try:
+    def start() -> Embedder:
+        looks = (recipe, options.detection, options.max_pixels, options.thumbnails)
+        executor = embedder(options.workers, options.dask, looks, options.seconds_per_photo)
         if report is not None:
             report.workers = executor.width
-        for job in itertools.chain([first], given):
-            flying.append((job, executor.submit(represent, job.source.place)))
-            while flying and (len(flying) >= _WINDOW * executor.width or flying[0][1].done()):
-                yield _landed(*flying.popleft(), executor)
-        while flying:
-            yield _landed(*flying.popleft(), executor)
-        executor.shutdown()
-        given.check()
-    finally:
-        executor.shutdown(cancel_futures=True)  # after the last photo there is nothing left to cancel
+        return executor
+
+    with closing(flow(photos, lambda job: job.source.place, start)) as looked_at:
+        for job, outcome in looked_at:
+            yield _landed(job, outcome)
 
 
-class _UntilError:
-    """Photos up to an error, which waits until those before it are done."""
-
-    def __init__(self, photos: Iterable[Job]) -> None:
-        self._photos = iter(photos)
-        self._error: Exception | None = None
-
-    def __iter__(self) -> Self:
-        return self
-
-    def __next__(self) -> Job:
-        try:
-            return next(self._photos)
-        except StopIteration:
-            raise
-        except Exception as error:  # noqa: BLE001 - raised once those before it are done
-            self._error = error
-            raise StopIteration from None
-
-    def check(self) -> None:
-        """Raises the error, if there was one."""
-        if self._error is not None:
-            raise self._error
-
-
-def _landed(job: Job, future: Future[Outcome], executor: Embedder) -> Work:
-    outcome = executor.outcome(future)
+def _landed(job: Job, outcome: Outcome) -> Work:
     if outcome.sha256 is None and outcome.reject is not None and outcome.reject.reason in PASSING:  # the worker could not tell any more
         outcome = replace(outcome, sha256=job.sha256)
     # A photo that can't be read now, or was changed since it was hashed: nothing is known of that, and the next run will see to it.

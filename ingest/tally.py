@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from ingest.report import RejectsFile, Report
 from ingest.resume import Job, Resume
-from ingest.worker import Outcome
 from ingest.writer import Work
+from workers.worker import Outcome
 
 _NAMES = 2  # as many as tell whether all photos got the same one
 

@@ -16,8 +16,8 @@ from es.bulk import Operation, refusal, send
 from es.documents import alias, face_id, reject_id, rejects_alias
 from ingest.contents import Contents
 from ingest.known import PASSING, Known
-from ingest.sources import Source
-from ingest.worker import Outcome
+from photos.sources import Source
+from workers.worker import Outcome
 
 if TYPE_CHECKING:
     from elasticsearch import Elasticsearch

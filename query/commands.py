@@ -2,119 +2,138 @@
 
 from __future__ import annotations
 
+import itertools
 import os
-import sys
-from collections.abc import Iterator
+from collections.abc import Iterable
+from contextlib import closing
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from core.errors import PhotoError, UsageError
-from core.files import MAX_BYTES, check_writable, read
+from core.files import read
 from core.settings import settings
 from core.terminal import DEFAULT_COLLECTION, DONE, INCOMPLETE, CollectionName, Json, print_json, say, show
-from query.search import DEFAULT_PEOPLE, Searcher
+from query.search import DEFAULT_PEOPLE, PairThreshold, searcher
 
 if TYPE_CHECKING:
-    from query.answers import Answer
+    from query.targets import Target
 
 app = typer.Typer()
 
 Model = Annotated[str | None, typer.Option(help="Refuse unless the collection was made with this model.", metavar="NAME")]
 Detector = Annotated[str | None, typer.Option(help="Refuse unless the collection was made with this detector.", metavar="NAME")]
 MinFace = Annotated[int, typer.Option(min=20, max=4000, help="Width in pixels from which faces are looked for.", metavar="PIXELS")]
-STDIN = "-"
+_TIMES = ["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%S%z"]
 
 
 @app.command()
 def search(
-    photo: Annotated[list[str], typer.Argument(help="Photos of who is looked for, or - for one on stdin.", metavar="PHOTO")],
+    photo: Annotated[
+        list[str] | None,
+        typer.Argument(help="Photos, or folders, archives or CSV lists of them; - for one on stdin.", metavar="PHOTO..."),
+    ] = None,
     collection: CollectionName = DEFAULT_COLLECTION,
     people: Annotated[int, typer.Option("--top", min=1, max=1000, help="How many people to name for each face.")] = DEFAULT_PEOPLE,
+    where: Annotated[
+        list[str] | None,
+        typer.Option(help="Search these faces only: person, image, run or labels.NAME; VALUE* for a beginning.", metavar="FIELD=VALUE"),
+    ] = None,
+    since: Annotated[datetime | None, typer.Option(help="Search among faces stored since then.", formats=_TIMES, metavar="TIME")] = None,
+    min_quality: Annotated[
+        list[str] | None,
+        typer.Option(help="Search among faces with at least this size, sharpness, brightness or frontal.", metavar="MEASURE=NUMBER"),
+    ] = None,
+    same_person: Annotated[bool, typer.Option("--same-person", help="All photos show one person: search for the face they share.")] = False,
+    exact: Annotated[bool, typer.Option("--exact", help="Compare with every face, instead of asking the vector index.")] = False,
+    list_: Annotated[
+        typer.FileText | None, typer.Option("--list", help="A file that names photos, one a line; - for stdin.", metavar="FILE")
+    ] = None,
     min_face: MinFace = 80,
+    workers: Annotated[
+        int | None, typer.Option(min=1, max=512, help="Worker processes, where there are many photos (default: one a core).")
+    ] = None,
+    allow_private_addresses: Annotated[
+        bool, typer.Option("--allow-private-addresses", help="Let addresses lead into private networks, and be of any kind.")
+    ] = False,
     model: Model = None,
     detector: Detector = None,
     html: Annotated[Path | None, typer.Option(help="Write the answers as one HTML page, with the faces.", metavar="FILE")] = None,
+    csv: Annotated[bool, typer.Option("--csv", help="Print CSV: a row for each person named.")] = False,
     json: Json = False,
 ) -> None:
     """Say who is on a photo: for every face in it the people it could be, best first, each by their best photo.
 
-    "the same?" (`verified` in JSON) says whether the distance is within the threshold. Exit code 1: nothing was found.
+    "the same?" (`verified` in JSON) says whether the distance is within the threshold. Exit code 1: for a photo, nothing was found.
 
     Examples:
 
       facedex search who.jpg
 
+      facedex search one.jpg two.jpg --same-person --where labels.camera=north --since 2026-01-31
+
+      find photos -name '*.jpg' | facedex search --list - --json
+
       curl -s https://example.org/who.jpg | facedex search - --json
     """
+    from core.web import Limits
     from es import client as connection
     from es.collections import get
     from faces.agreement import agreed
-    from faces.pipeline import Pipeline
+    from faces.quality import gate
+    from query import filters, targets
+    from query.output import Output
 
-    _check(photo)
-    if html:
-        check_writable(html, "--html")
-    with connection.connect(settings(), say) as client:
-        recipe = agreed(collection, get(client, collection).recipe, model=model, detector=detector)
-        searcher = Searcher(client, collection, recipe, Pipeline(recipe, min_face=min_face), people=people)
-        missed, cards = False, []
-        for answer, data in _answers(searcher, photo):
-            missed |= not answer.found
-            _show(answer, json)
-            if html:
-                from query.page import card
+    if json and csv:
+        raise UsageError("Give --json or --csv, not both.")
+    photos = list(photo or [])
+    limits = Limits(settings().web_seconds, allow_private_addresses or settings().allow_private_addresses)
+    if photos:
+        targets.check(photos, limits)
+    elif list_ is None:
+        raise UsageError("Name a photo, or a --list of them.")
+    least = gate(min_quality or [])
+    with Output(json=json, csv=csv, html=html) as output, connection.connect(settings(), say) as client:
+        found = get(client, collection)
+        recipe = agreed(collection, found.recipe, model=model, detector=detector)
+        clauses = filters.clauses(client, collection, where or [], since, least)
+        typed = [*(where or []), *([f"since {since}"] if since else []), *(min_quality or [])]
+        searching = searcher(
+            client,
+            collection,
+            PairThreshold(recipe.search_threshold),
+            exact=exact,
+            candidates=found.notes.get("num_candidates"),
+            people=people,
+            filters=clauses,
+            typed=typed,
+        )
+        sources = targets.named(itertools.chain(photos, targets.listed(list_) if list_ else ()), limits)
+        seen = targets.looked_at(sources, recipe, min_face=min_face, workers=workers)
+        with closing(seen):
+            for target, answer in searching.answers([_shared(seen)] if same_person else seen):
+                output.add(target, answer, recipe)
+    raise typer.Exit(INCOMPLETE if output.missed else DONE)
 
-                cards.append(card(answer, data, settings().max_pixels))
-    if html:
-        from query.page import write
 
-        write(html, cards, recipe)
-        say(f"The page: {html}")
-    raise typer.Exit(INCOMPLETE if missed else DONE)
+def _shared(seen: Iterable[Target]) -> Target:
+    from query.combine import combined
+
+    targets = list(seen)
+    for target in targets:
+        if target.error:
+            say(f"facedex: {target.name} is left out: {target.error[1]}")
+    return combined(targets)
 
 
-def _check(photos: list[str], *, need_all: bool = False) -> None:
-    """Refuses what can't be meant: nothing but names that are not there, or, where all are needed, one of them."""
+def _check(photos: list[str]) -> None:
     for photo in photos:
         if os.path.isdir(photo):  # noqa: PTH112 - unlike Path.is_dir, false for a name that is too long
             raise UsageError(f"{photo!r} is a folder: give photos.", code="no_such_photo")
-    missing = [photo for photo in photos if photo != STDIN and not os.path.exists(photo)]  # noqa: PTH110
-    if missing and (need_all or len(missing) == len(photos)):
-        raise UsageError(f"There is no photo {missing[0]!r}.", code="no_such_photo")
-    if photos.count(STDIN) > 1:
-        raise UsageError("Only one photo can come on stdin.")
-
-
-def _answers(searcher: Searcher, photos: list[str]) -> Iterator[tuple[Answer, bytes]]:
-    from query.answers import Answer
-
-    for photo in photos:
-        try:
-            data = _stdin() if photo == STDIN else read(photo)
-        except PhotoError as error:
-            yield Answer(photo, searcher.collection, error=(error.code, str(error))), b""
-            continue
-        yield searcher.answer(photo, data, settings().max_pixels), data
-
-
-def _stdin() -> bytes:
-    if sys.stdin is None:
-        raise PhotoError("There is nothing on stdin.", code="unreadable")
-    data = sys.stdin.buffer.read(MAX_BYTES + 1)
-    if len(data) > MAX_BYTES:
-        raise PhotoError(f"What comes on stdin has more than {MAX_BYTES >> 20} MB.", code="too_large")
-    return data
-
-
-def _show(answer: Answer, json: bool) -> None:
-    if json:
-        print_json(answer.as_dict())
-        return
-    from query.tables import tables
-
-    show(*tables(answer))
+        if not os.path.exists(photo):  # noqa: PTH110
+            raise UsageError(f"There is no photo {photo!r}.", code="no_such_photo")
 
 
 @app.command()
@@ -137,7 +156,7 @@ def verify(
     from faces.recipe import resolve
     from query.verify import verify as judge
 
-    _check([str(photo), str(other)], need_all=True)
+    _check([str(photo), str(other)])
     recipe = resolve(model, detector)
     pipeline = Pipeline(recipe, min_face=min_face)
     found = []

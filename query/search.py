@@ -1,114 +1,188 @@
-"""From a face to people: one kNN search, its hits folded into distinct people, their distances judged by the recipe's threshold."""
+"""From faces to people: the nearest faces, folded into distinct people, their distances judged by the collection's threshold."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Protocol
 
-from core.errors import PhotoError
-from es.client import speaking
-from es.documents import alias
 from query.answers import Answer, FaceAnswer, Match, Photo
 
 if TYPE_CHECKING:
+    import numpy as np
     from elasticsearch import Elasticsearch
+    from numpy.typing import NDArray
 
-    from faces.face import Face
-    from faces.pipeline import Pipeline
-    from faces.recipe import Recipe
+    from query.filters import Clause
+    from query.knn import Hit
+    from query.targets import Target
 
 DEFAULT_PEOPLE = 5
 _FACES = 100  # asked for at once
 _PHOTOS = 5  # shown of each person
-_MOST_FACES = 10_000  # the most that Elasticsearch answers at once
-# Faces are a hard case for a graph: small numbers of candidates lose mates. 300 costs about a millisecond more than 30.
-_CANDIDATES = 300
+_TOGETHER = 64  # targets in one request
+
+
+class Nearest(Protocol):
+    """What finds the k nearest faces of each vector, best first, but those of some people (see :func:`query.knn.nearest`)."""
+
+    def __call__(self, vectors: Sequence[NDArray[np.float32]], k: int, but: Sequence[Sequence[str]]) -> Sequence[Sequence[Hit]]:
+        """The hits of each vector."""
+
+
+class Meaning(Protocol):
+    """What a distance means in a gallery (see :class:`query.calibration.Calibration`)."""
+
+    @property
+    def threshold(self) -> float:
+        """The greatest distance at which two faces count as the same person."""
+
+    def fpir(self, distance: float) -> float | None:
+        """How often a stranger comes as close as this."""
+
+
+@dataclass(frozen=True, slots=True)
+class PairThreshold:
+    """The meaning in a collection that is not calibrated: a threshold that was measured on pairs."""
+
+    threshold: float
+
+    def fpir(self, distance: float) -> float | None:
+        """Not known."""
+        return None
+
+
+@dataclass(slots=True)
+class _Search:
+    """One face on its way to people."""
+
+    vector: NDArray[np.float32]
+    found: dict[str, list[Photo]] = field(default_factory=dict)  # by person, or by face where there is none
+    names: list[str] = field(default_factory=list)
+    is_done: bool = False
+
+    def take(self, hits: Sequence[Hit], wanted: int, people: int) -> None:
+        for hit in hits:
+            person = hit["_source"].get("person")
+            if person is None:  # a face whose person is not known stands for itself
+                self.found[f"face {hit['_id']}"] = [_photo(hit)]
+                continue
+            if f"person {person}" not in self.found:
+                self.names.append(person)
+            self.found.setdefault(f"person {person}", []).append(_photo(hit))
+        self.is_done = len(self.found) >= people or len(hits) < wanted  # enough, or the collection has no others
 
 
 class Searcher:
-    """Searches one collection with one recipe."""
+    """Names people for faces, in one collection.
+
+    Args:
+        collection: its name.
+        nearest: finds faces.
+        meaning: judges distances.
+        people: how many to name for each face.
+        filters: what was typed to search among some faces only, to be told with the answers.
+    """
 
     def __init__(
-        self,
-        client: Elasticsearch,
-        name: str,
-        recipe: Recipe,
-        pipeline: Pipeline,
-        *,
-        people: int = DEFAULT_PEOPLE,
-        filters: Sequence[Mapping[str, Any]] = (),
+        self, collection: str, nearest: Nearest, meaning: Meaning, *, people: int = DEFAULT_PEOPLE, filters: Sequence[str] = ()
     ) -> None:
-        self._client = client
-        self.collection = name
-        self._recipe = recipe
-        self._pipeline = pipeline
+        self.collection = collection
+        self._nearest = nearest
+        self._meaning = meaning
         self._people = people
-        self._filters = filters
+        self._filters = tuple(filters)
 
-    def answer(self, target: str, data: bytes, max_pixels: int) -> Answer:
-        """Every face of a photo, with the people that it could be. What is wrong with the photo becomes the answer's error.
+    def answers(self, targets: Iterable[Target]) -> Iterator[tuple[Target, Answer]]:
+        """An answer for each target, in order. The first one comes at once; then they are asked for many at a time.
 
         Raises:
             EngineError: Elasticsearch can't be reached or refuses.
         """
-        from faces.photo import decode
+        size, targets = 1, iter(targets)
+        while some := list(islice(targets, size)):
+            matches = iter(self.people([face.embedding for target in some for face in target.faces]))
+            for target in some:
+                named = [FaceAnswer(face.box, face.confidence, next(matches)) for face in target.faces]
+                yield target, self._answer(target, named)
+            size = min(2 * size, _TOGETHER)
 
-        try:
-            faces = self._pipeline.find(decode(data, max_pixels=max_pixels).pixels)
-        except PhotoError as error:
-            return Answer(target, self.collection, error=(error.code, str(error)))
-        found = [FaceAnswer(face.box, face.confidence, self.people(face)) for face in faces]
-        return Answer(target, self.collection, found, threshold=self._recipe.search_threshold)
+    def _answer(self, target: Target, named: list[FaceAnswer]) -> Answer:
+        if target.error is not None:
+            return Answer(target.name, self.collection, error=target.error, filters=self._filters)
+        threshold = self._meaning.threshold
+        fpir = _rounded(self._meaning.fpir(threshold))
+        return Answer(target.name, self.collection, named, threshold=threshold, fpir=fpir, filters=self._filters)
 
-    def people(self, face: Face) -> list[Match]:
-        """The nearest distinct people, best first, each with their best photos."""
-        found: dict[str, list[Photo]] = {}  # by person, or by face where there is none
-        names: list[str] = []
+    def people(self, vectors: Sequence[NDArray[np.float32]]) -> list[list[Match]]:
+        """For each vector the nearest distinct people, best first, each with their best photos."""
+        searches = [_Search(vector) for vector in vectors]
         wanted = max(_FACES, 2 * self._people)
-        while len(found) < self._people:
-            hits = self._nearest(face, wanted, names)
-            for hit in hits:
-                person = hit["_source"].get("person")
-                if person is None:  # a face whose person is not known stands for itself
-                    found[f"face {hit['_id']}"] = [_photo(hit)]
-                    continue
-                if f"person {person}" not in found:
-                    names.append(person)
-                found.setdefault(f"person {person}", []).append(_photo(hit))
-            if len(hits) < wanted:
-                break  # the collection has no other faces
+        while open_ := [search for search in searches if not search.is_done]:
             # One person can fill an answer: the next one is about everybody else.
-        matches = [self._match(key, photos) for key, photos in found.items()]
-        return sorted(matches, key=lambda match: (match.best.distance, match.best.id))[: self._people]
+            found = self._nearest([search.vector for search in open_], wanted, [search.names for search in open_])
+            for search, hits in zip(open_, found, strict=True):
+                search.take(hits, wanted, self._people)
+        return [self._named(search.found) for search in searches]
 
-    def _nearest(self, face: Face, k: int, but: Sequence[str]) -> list[Mapping[str, Any]]:
-        """The nearest faces, best first, of anybody but these people."""
-        knn: dict[str, Any] = {
-            "field": "embedding",
-            "query_vector": face.embedding.tolist(),
-            "k": k,
-            "num_candidates": min(_MOST_FACES, max(_CANDIDATES, k)),
-        }
-        clauses = {"filter": list(self._filters)} | ({"must_not": {"terms": {"person": list(but)}}} if but else {})
-        if self._filters or but:
-            knn["filter"] = {"bool": clauses}
-        with speaking():
-            answer = self._client.search(
-                index=alias(self.collection),
-                knn=knn,
-                size=k,
-                allow_partial_search_results=False,  # a shard that can't answer may hold the one who is looked for
-                source={"includes": ["person", "image.path", "face.box"]},
-                filter_path="hits.hits._id,hits.hits._score,hits.hits._source",
-            )
-        found: list[Mapping[str, Any]] = answer.get("hits", {}).get("hits", [])
-        return sorted(found, key=lambda hit: (-hit["_score"], hit["_id"]))
+    def _named(self, found: Mapping[str, list[Photo]]) -> list[Match]:
+        ranked = sorted(found.items(), key=lambda entry: (entry[1][0].distance, entry[1][0].id))
+        return [self._match(key, photos) for key, photos in ranked[: self._people]]
 
     def _match(self, key: str, photos: list[Photo]) -> Match:
-        threshold = self._recipe.search_threshold
+        threshold, best = self._meaning.threshold, photos[0]
         matched = sum(photo.distance <= threshold for photo in photos)
         person = key.removeprefix("person ") if key.startswith("person ") else None
-        return Match(person, tuple(photos[:_PHOTOS]), photos[0].distance <= threshold, matched)
+        return Match(person, tuple(photos[:_PHOTOS]), best.distance <= threshold, matched, _rounded(self._meaning.fpir(best.distance)))
+
+
+def searcher(
+    client: Elasticsearch,
+    name: str,
+    meaning: Meaning,
+    *,
+    exact: bool = False,
+    candidates: int | None = None,
+    people: int = DEFAULT_PEOPLE,
+    filters: Sequence[Clause] = (),
+    typed: Sequence[str] = (),
+) -> Searcher:
+    """A searcher of a collection.
+
+    Args:
+        client: the connection.
+        name: the collection.
+        meaning: judges distances.
+        exact: compares with every face, instead of asking the vector index.
+        candidates: faces that the vector index looks at (see :func:`query.knn.nearest`).
+        people: how many to name for each face.
+        filters: which faces to search among.
+        typed: the same as a person typed it.
+    """
+
+    def through_index(vectors: Sequence[NDArray[np.float32]], k: int, but: Sequence[Sequence[str]]) -> Sequence[Sequence[Hit]]:
+        from query import knn
+
+        return knn.nearest(client, name, vectors, k, candidates=candidates or knn.CANDIDATES, filters=filters, but=but)
+
+    def through_all(vectors: Sequence[NDArray[np.float32]], k: int, but: Sequence[Sequence[str]]) -> Sequence[Sequence[Hit]]:
+        import numpy as np
+
+        from query.exact import exact as compare
+
+        found: dict[int, Sequence[Hit]] = {}
+        for named in dict.fromkeys(map(tuple, but)):  # all of the first round leave out nobody
+            numbers = [number for number, left_out in enumerate(but) if tuple(left_out) == named]
+            hits = compare(client, name, np.stack([vectors[number] for number in numbers]), k, filters=filters, but=named)
+            found |= zip(numbers, hits, strict=True)
+        return [found[number] for number in range(len(vectors))]
+
+    return Searcher(name, through_all if exact else through_index, meaning, people=people, filters=typed)
+
+
+def _rounded(rate: float | None) -> float | None:
+    return None if rate is None else round(rate, 6)
 
 
 def _photo(hit: Mapping[str, Any]) -> Photo:

@@ -18,9 +18,9 @@ from es.collections import create
 from es.documents import alias, rejects_alias
 from faces.face import Face
 from faces.recipe import DEFAULT
-from ingest.sources import Source
-from ingest.worker import Outcome, Reject
 from ingest.writer import Work
+from photos.sources import Source
+from workers.worker import Outcome, Reject
 
 
 def vector(seed: int, dims: int = 128) -> np.ndarray[tuple[int], np.dtype[np.float32]]:

@@ -33,7 +33,10 @@ def test_from_photos_to_a_person(client: Elasticsearch, name: str, people: Path,
     (face,) = answer["faces"]
     assert [match["person"] for match in face["matches"]] == ["Barack Obama", "Joe Biden"]
     assert [match["verified"] for match in face["matches"]] == [True, False]
-    assert face["matches"][0].keys() == {"person", "image", "box", "distance", "similarity", "verified", "id"}
+    photo = {"image", "box", "distance", "similarity", "id"}
+    assert face["matches"][0].keys() == {"person", "verified", "matched", "fpir", "photos"} | photo
+    assert face["matches"][0]["photos"][0].keys() == photo
+    assert face["matches"][0]["matched"] == 2
     assert Path(face["matches"][0]["image"]).parent.name == "Barack Obama"
 
     table = type_("search", portraits["obama2.jpg"], "-c", name)

@@ -40,8 +40,15 @@ def test_an_empty_folder(tmp_path: Path, type_: Type) -> None:
     refused(type_("ingest", tmp_path), "no photos", str(tmp_path))
 
 
-def test_a_folder_is_no_photo(tmp_path: Path, type_: Type) -> None:
-    refused(type_("search", tmp_path), str(tmp_path), "is a folder")
+def test_a_folder_is_no_photo(tmp_path: Path, type_: Type, photo: Path) -> None:
+    refused(type_("verify", tmp_path, photo), str(tmp_path), "is a folder")
+    (tmp_path / "empty").mkdir()
+    refused(type_("search", tmp_path / "empty"), "no photos in the folder")
+
+
+def test_a_search_for_nothing(type_: Type, photo: Path) -> None:
+    refused(type_("search"), "Name a photo", "--list")
+    refused(type_("search", photo, "--json", "--csv"), "not both")
 
 
 def test_files_to_write_are_checked_before_the_work(photo: Path, tmp_path: Path, type_: Type) -> None:
@@ -180,7 +187,7 @@ def test_a_setting_that_does_not_fit(type_: Type) -> None:
     refused(type_("status", env={"FACEDEX_NODE_PORT": "many"}), "FACEDEX_NODE_PORT")
 
 
-@pytest.mark.parametrize("words", [["serach"], ["search"], ["ingest", "--nonsense"], ["ingest", ".", "--min-face", "0"]])
+@pytest.mark.parametrize("words", [["serach"], ["verify"], ["ingest", "--nonsense"], ["ingest", ".", "--min-face", "0"]])
 def test_what_the_command_line_does_not_know(words: list[str], type_: Type) -> None:
     result = type_(*words)
     assert result.code == 2
@@ -212,7 +219,7 @@ def test_names_too_long_for_a_file_are_not_there(type_: Type) -> None:
 
 def test_too_much_on_stdin_is_refused(client: Elasticsearch, name: str, type_: Type, monkeypatch: pytest.MonkeyPatch) -> None:
     type_("collections", "create", name)
-    monkeypatch.setattr("query.commands.MAX_BYTES", 1000)
+    monkeypatch.setattr("query.targets.MAX_BYTES", 1000)
     result = type_("search", "-", "-c", name, "--json", stdin=b"x" * 1001)
     assert result.code == 1
     assert result.lines[0]["error"]["code"] == "too_large"

@@ -11,10 +11,10 @@ from faces.recipe import DEFAULT
 from ingest import glance as module
 from ingest.glance import Glimpse, glance
 from ingest.known import Known
-from ingest.sources import Source
-from ingest.worker import Outcome, Reject
 from ingest.writer import Work, Writer
+from photos.sources import Source
 from tests.faces_made import lost, rejected, sha, work
+from workers.worker import Outcome, Reject
 
 
 @pytest.fixture

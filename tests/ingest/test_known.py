@@ -9,9 +9,9 @@ from es.documents import alias, rejects_alias
 from faces.recipe import DEFAULT
 from ingest import known
 from ingest.known import Known, lookup
-from ingest.worker import Reject
 from ingest.writer import Work, Writer
 from tests.faces_made import lost, rejected, sha, work
+from workers.worker import Reject
 
 
 @pytest.fixture

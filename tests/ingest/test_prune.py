@@ -13,10 +13,10 @@ from es.documents import alias, rejects_alias
 from faces.recipe import DEFAULT
 from ingest.presence import files, is_gone
 from ingest.prune import gone, prune
-from ingest.sources import Source
-from ingest.worker import Outcome, Reject
 from ingest.writer import Work, Writer
+from photos.sources import Source
 from tests.faces_made import face, sha
+from workers.worker import Outcome, Reject
 
 
 def stored(client: Elasticsearch, name: str) -> set[str]:

@@ -11,8 +11,8 @@ from core.errors import PhotoError
 from core.web import Limits
 from ingest import rejects, rejects_commands
 from ingest.rejects import Retry
-from ingest.sources import PersonFrom, Source, photos
 from ingest.writer import text
+from photos.sources import PersonFrom, Source, photos
 
 
 @pytest.fixture

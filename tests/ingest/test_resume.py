@@ -17,12 +17,12 @@ from core.settings import settings
 from es import collections
 from es.documents import alias, rejects_alias
 from faces.recipe import DEFAULT
-from ingest.places import File, Place
 from ingest.report import RejectsFile, Report
 from ingest.run import Options, ingest
-from ingest.sources import PersonFrom, Source, photos
-from ingest.worker import Detection
+from photos.places import File, Place
+from photos.sources import PersonFrom, Source, photos
 from tests.faces_made import small_copies
+from workers.worker import Detection
 
 
 @pytest.fixture

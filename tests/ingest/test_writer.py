@@ -15,10 +15,10 @@ from es.client import connect
 from es.documents import alias, rejects_alias
 from faces.recipe import DEFAULT
 from ingest.known import lookup
-from ingest.worker import Outcome, Reject
 from ingest.writer import Work, Writer
 from tests.faces_made import rejected, sha, vector, work
 from tests.storm import LOST, between
+from workers.worker import Outcome, Reject
 
 
 @pytest.fixture

@@ -1,4 +1,3 @@
-import io
 from pathlib import Path
 
 import numpy as np
@@ -10,11 +9,13 @@ from PIL import Image
 from core.errors import EngineError
 from es import collections
 from es.documents import alias
-from faces.face import Face, distance
-from faces.pipeline import Pipeline
+from faces.face import distance
 from faces.recipe import DEFAULT
 from ingest.writer import Writer
-from query.search import Searcher
+from photos.sources import Source
+from query.answers import Answer, Match
+from query.search import PairThreshold, searcher
+from query.targets import looked_at
 from tests.faces_made import lost, vector, work
 
 
@@ -24,18 +25,20 @@ def near(seed: int, how_far: float, other: int) -> NDArray[np.float32]:
     return mixed
 
 
-def probe(embedding: NDArray[np.float32]) -> Face:
-    return Face((0, 0, 10, 10), (), 1.0, embedding)
-
-
 @pytest.fixture
 def fill(client: Elasticsearch, name: str) -> Writer:
     collections.create(client, name, DEFAULT.as_dict())
     return Writer(client, name, model="Dlib", run="r", detection="min_face=80")
 
 
-def searcher(client: Elasticsearch, name: str, people: int = 5) -> Searcher:
-    return Searcher(client, name, DEFAULT, Pipeline(DEFAULT), people=people)
+def people(client: Elasticsearch, name: str, embedding: NDArray[np.float32], number: int = 5) -> list[Match]:
+    (found,) = searcher(client, name, PairThreshold(DEFAULT.search_threshold), people=number).people([embedding])
+    return found
+
+
+def answers(client: Elasticsearch, name: str, *photos: Path) -> list[Answer]:
+    seen = looked_at([Source(str(photo)) for photo in photos], DEFAULT)
+    return [answer for _, answer in searcher(client, name, PairThreshold(DEFAULT.search_threshold)).answers(seen)]
 
 
 def test_people_come_best_first_each_once_by_their_best_photo(client: Elasticsearch, name: str, fill: Writer) -> None:
@@ -43,7 +46,7 @@ def test_people_come_best_first_each_once_by_their_best_photo(client: Elasticsea
     list(fill.write(gallery))
     client.indices.refresh(index=alias(name))
     target = near(7, 0.1, 99)
-    matches = searcher(client, name).people(probe(target))
+    matches = people(client, name, target)
     truth = {number: min((distance(target, vector(seed)), seed) for seed in range(30) if seed % 3 == number) for number in range(3)}
     expected = sorted(truth.items(), key=lambda entry: entry[1])
     assert [match.person for match in matches] == [f"person {number}" for number, _ in expected]
@@ -60,7 +63,7 @@ def test_someone_with_very_many_photos_does_not_hide_the_others(client: Elastics
         object.__setattr__(each.outcome.faces[0], "embedding", near(1, 0.01, 1000 + number))
     list(fill.write([*works, work("other.jpg", 5, person="Other"), work("third.jpg", 6, person="Third")]))
     client.indices.refresh(index=alias(name))
-    matches = searcher(client, name, people=3).people(probe(crowd))
+    matches = people(client, name, crowd, 3)
     assert matches[0].person == "Many"
     assert {match.person for match in matches} == {"Many", "Other", "Third"}
 
@@ -68,13 +71,13 @@ def test_someone_with_very_many_photos_does_not_hide_the_others(client: Elastics
 def test_faces_without_a_name_stand_for_themselves(client: Elasticsearch, name: str, fill: Writer) -> None:
     list(fill.write([work(f"{seed}.jpg", seed) for seed in range(3)]))
     client.indices.refresh(index=alias(name))
-    matches = searcher(client, name).people(probe(vector(1)))
+    matches = people(client, name, vector(1))
     assert [match.person for match in matches] == [None, None, None]
     assert matches[0].best.image == "/photos/1.jpg"
 
 
 def test_an_empty_collection_has_no_match(client: Elasticsearch, name: str, fill: Writer) -> None:
-    assert searcher(client, name).people(probe(vector(1))) == []
+    assert people(client, name, vector(1)) == []
 
 
 def test_three_shards_answer_as_one(client: Elasticsearch, name: str, fill: Writer) -> None:
@@ -86,8 +89,8 @@ def test_three_shards_answer_as_one(client: Elasticsearch, name: str, fill: Writ
         list(Writer(client, other, model="Dlib", run="r", detection="d").write(gallery))
         client.indices.refresh(index=[alias(name), alias(other)])
         for seed in (3, 50, 120):
-            one = searcher(client, name).people(probe(near(seed, 0.3, 7)))
-            three = searcher(client, other).people(probe(near(seed, 0.3, 7)))
+            one = people(client, name, near(seed, 0.3, 7))
+            three = people(client, other, near(seed, 0.3, 7))
             assert [match.person for match in one] == [match.person for match in three]
             assert [match.best.distance for match in one] == pytest.approx([match.best.distance for match in three], abs=1e-6)
     finally:
@@ -97,26 +100,28 @@ def test_three_shards_answer_as_one(client: Elasticsearch, name: str, fill: Writ
 def test_a_shard_that_cannot_answer_is_an_error_not_a_worse_answer(client: Elasticsearch, name: str) -> None:
     lost(client, name)
     with pytest.raises(EngineError):
-        searcher(client, name).people(probe(vector(1)))
+        people(client, name, vector(1))
 
 
-def test_a_photo_without_a_face_is_an_answer_with_an_error(client: Elasticsearch, name: str, fill: Writer) -> None:
-    answer = searcher(client, name).answer("nonsense.jpg", b"nonsense", 10**8)
+def test_a_photo_without_a_face_is_an_answer_with_an_error(client: Elasticsearch, name: str, fill: Writer, tmp_path: Path) -> None:
+    (tmp_path / "nonsense.jpg").write_bytes(b"nonsense")
+    (answer,) = answers(client, name, tmp_path / "nonsense.jpg")
     assert answer.as_dict()["error"]["code"] == "not_an_image"
     assert answer.as_dict()["faces"] == []
     assert not answer.found
 
 
-def test_every_face_of_a_target_is_searched(client: Elasticsearch, name: str, fill: Writer, portraits: dict[str, Path]) -> None:
+def test_every_face_of_a_target_is_searched(
+    client: Elasticsearch, name: str, fill: Writer, portraits: dict[str, Path], tmp_path: Path
+) -> None:
     with Image.open(portraits["obama.jpg"]) as left, Image.open(portraits["biden.jpg"]) as right:
         left.thumbnail((700, 700))
         right.thumbnail((700, 700))
         both = Image.new("RGB", (left.width + right.width, 700), "white")
         both.paste(left, (0, 0))
         both.paste(right, (left.width, 0))
-    buffer = io.BytesIO()
-    both.save(buffer, "PNG")
-    answer = searcher(client, name).answer("both.png", buffer.getvalue(), 10**8)
+    both.save(tmp_path / "both.png")
+    (answer,) = answers(client, name, tmp_path / "both.png")
     assert len(answer.faces) == 2
     areas = [face.box[2] * face.box[3] for face in answer.faces]
     assert areas == sorted(areas, reverse=True)

@@ -15,7 +15,7 @@ from typing import IO
 
 from core.addresses import scheme
 from core.errors import UsageError
-from ingest.archives import absolute
+from photos.archives import absolute
 
 _LONGEST_LABEL = 255  # characters of a label's name
 _LONGEST_PERSON = 1000  # characters

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from core.errors import PhotoError, UsageError
 from core.web import Limits
-from ingest.sources import PersonFrom, Source, check, photos, walk
+from photos.sources import PersonFrom, Source, check, photos, walk
 
 
 def _make(folder: Path, *names: str) -> None:
@@ -100,7 +100,7 @@ def test_what_cannot_be_looked_into_is_given_out_to_become_a_reject(tmp_path: Pa
             raise PermissionError(13, "Permission denied")
         return real(folder)
 
-    monkeypatch.setattr("ingest.sources.os.scandir", closed)  # root may look into every folder
+    monkeypatch.setattr("photos.sources.os.scandir", closed)  # root may look into every folder
     assert [Path(path).relative_to(tmp_path).as_posix() for path in walk(str(tmp_path))] == ["a/1.jpg", "b", "loop", "nowhere"]
 
 

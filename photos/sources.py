@@ -16,9 +16,9 @@ from pathlib import Path
 from core import addresses, remote, web
 from core.addresses import scheme, shown
 from core.errors import UsageError
-from ingest import archives, lists
-from ingest.archives import WITHIN, absolute, archive_of, is_archive
-from ingest.places import Dear, File, Nowhere, Place, Remote, Web
+from photos import archives, lists
+from photos.archives import WITHIN, absolute, archive_of, is_archive
+from photos.places import Dear, File, Nowhere, Place, Remote, Web
 
 _PUBLIC = web.Limits()
 _TRUSTED = web.Limits(allow_private=True)
@@ -50,6 +50,16 @@ class Source:
 def is_list(source: str | Path) -> bool:
     """Whether a source ends as a CSV list does."""
     return str(source).lower().endswith(".csv")
+
+
+def is_many(source: str | Path) -> bool:
+    """Whether a source that is here is a folder, an archive or a list of photos."""
+    return is_list(source) or is_archive(str(source)) or os.path.isdir(source)  # noqa: PTH112
+
+
+def is_there(source: str) -> bool:
+    """Whether a file, a folder or a member of an archive is here."""
+    return os.path.exists(source) or _is_in_archive(source)  # noqa: PTH110 - unlike Path.exists, false for a name that is too long
 
 
 def check(sources: Sequence[str | Path], person_from: PersonFrom, limits: web.Limits | None = None) -> None:

@@ -18,7 +18,7 @@ from typing import Any, ClassVar
 
 from core import files, remote, web
 from core.errors import PhotoError
-from ingest.streams import Stream, decompressed, open_archive
+from photos.streams import Stream, decompressed, open_archive
 
 _ROOM = 128 << 20  # bytes of all photos on their way together
 _LOCAL_HEADER = 30  # bytes, of which the last four are the lengths of the name and of the extra field that follow
@@ -65,6 +65,19 @@ class File(Place):
     def sha256(self) -> str | None:
         """See :meth:`Place.sha256`."""
         return files.sha256_of(self._path)
+
+
+class Given(Place):
+    """A photo whose bytes are here."""
+
+    __slots__ = ("_data",)
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+
+    def read(self) -> bytes:
+        """See :meth:`Place.read`."""
+        return self._data
 
 
 class Nowhere(Place):

@@ -2,31 +2,38 @@
 
 from __future__ import annotations
 
+import os
 import time
 from abc import abstractmethod
 from collections.abc import Callable
 from concurrent.futures import CancelledError, Executor, Future
 from concurrent.futures import TimeoutError as PhotoTimeout
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from core.errors import EngineError, UsageError
-from ingest import on_dask
-from ingest.processes import WorkerDied, Workers
-from ingest.worker import Outcome, Reject, start
+from workers import on_dask
+from workers.processes import WorkerDied, Workers
+from workers.worker import Outcome, Reject, start
 
 if TYPE_CHECKING:
     from faces.recipe import Recipe
-    from ingest.worker import Detection
+    from workers.worker import Detection
 
     InitArgs = tuple[Recipe, Detection, int, bool]
 
 Args = ParamSpec("Args")
 Result = TypeVar("Result")
 
+SECONDS_PER_PHOTO = 120.0  # after which a photo is given up
 _ANSWER_SECONDS = 10  # for the scheduler of a Dask cluster
 _WORKERS_SECONDS = 60  # for its first worker, which may only be starting
 _COUNT_SECONDS = 10.0  # between two counts of its workers: clusters grow
+
+
+def cores() -> int:
+    """The processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class Embedder(Executor):
@@ -186,8 +193,16 @@ class DaskCluster(Embedder):
         self._client.close()
 
 
-def embedder(workers: int, dask: str | None, initargs: Any, seconds: float) -> Embedder:
-    """The executor that was asked for: a Dask cluster, else so many processes, else (0) this process."""
+def embedder(workers: int, dask: str | None, initargs: InitArgs, seconds: float) -> Embedder:
+    """The executor that was asked for: a Dask cluster, else so many processes, else (0) this process.
+
+    Raises:
+        ModelError: the models can't be had.
+        EngineError, UsageError: there is no such cluster.
+    """
+    from faces.pipeline import prepare
+
+    prepare(initargs[0], anti_spoofing=initargs[1].anti_spoofing)  # once, before many processes need the models
     if dask is not None:
         return DaskCluster(dask, initargs, seconds)
     return Processes(workers, initargs, seconds) if workers else InProcess(initargs, seconds)

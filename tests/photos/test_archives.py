@@ -12,9 +12,9 @@ import pytest
 
 from core import files
 from core.errors import PhotoError, UsageError
-from ingest import archives, places, streams
-from ingest.places import Dear, Place, Streamed
-from ingest.sources import PersonFrom, Source, check, photos
+from photos import archives, places, streams
+from photos.places import Dear, Place, Streamed
+from photos.sources import PersonFrom, Source, check, photos
 
 KINDS = ["zip", "tar", "tar.gz", "tgz", "tar.bz2", "tar.xz"]
 PHOTOS = {"Ada/2.jpg": b"two" * 5000, "Ada/1.jpg": b"one" * 512, "Ben/deep/3.jpg": b"", "top.jpg": b"top"}

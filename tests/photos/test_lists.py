@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from core.errors import PhotoError, UsageError
-from ingest.sources import PersonFrom, Source, check, photos
+from photos.sources import PersonFrom, Source, check, photos
 
 
 def _read(path: Path, text: str | bytes) -> list[Source]:

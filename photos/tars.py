@@ -9,7 +9,7 @@ import tarfile
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from ingest.streams import Stream
+from photos.streams import Stream
 
 _BLOCK = tarfile.BLOCKSIZE
 _LONGEST = 1 << 20  # bytes of a header that says more about the member after it

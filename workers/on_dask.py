@@ -10,7 +10,7 @@ from importlib.metadata import version
 from typing import Any, TypeVar
 
 from core.errors import ModelError
-from ingest.worker import limited, start
+from workers.worker import limited, start
 
 Result = TypeVar("Result")
 
@@ -22,13 +22,13 @@ _prepared: Order | None = None
 class Order:
     """What every photo of a run is looked at with."""
 
-    initargs: Any  # of ingest.worker.start
+    initargs: Any  # of workers.worker.start
     version: str  # of the Facedex that asks
     seconds: float  # for one photo
 
 
 def call(order: Order, fn: Callable[..., Result], /, *args: Any, **kwargs: Any) -> Result:
-    """Calls a function of ``ingest.worker`` in this process, prepared as ordered.
+    """Calls a function of ``workers.worker`` in this process, prepared as ordered.
 
     Raises:
         ModelError: this worker has another version of Facedex, or other weights (RecipeMismatch).

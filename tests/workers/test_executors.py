@@ -9,13 +9,13 @@ import pytest
 
 from core.errors import EngineError, FacedexError, RecipeMismatch, UsageError
 from faces.recipe import DEFAULT
-from ingest import executors
-from ingest.executors import Embedder, InProcess, Processes, embedder
 from ingest.resume import Job
 from ingest.run import Options, embed
-from ingest.sources import Source
-from ingest.worker import Detection, Outcome, represent
+from photos.sources import Source
 from tests.faces_made import small_copies
+from workers import executors
+from workers.executors import Embedder, InProcess, Processes, embedder
+from workers.worker import Detection, Outcome, represent
 
 PREPARED = (DEFAULT, Detection(), 100_000_000, False)
 

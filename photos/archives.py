@@ -14,9 +14,9 @@ from collections.abc import Iterator
 from core.addresses import scheme, shown
 from core.errors import PhotoError, UsageError
 from core.files import MAX_BYTES
-from ingest import streams, tars, zips
-from ingest.places import Nowhere, Place, Streamed, TarMember, ZipMember
-from ingest.streams import Stream, decompressed, open_archive
+from photos import streams, tars, zips
+from photos.places import Nowhere, Place, Streamed, TarMember, ZipMember
+from photos.streams import Stream, decompressed, open_archive
 
 WITHIN = "!/"  # between an archive's address and a member's name
 _SUFFIXES = (".zip", *streams.SUFFIXES)

@@ -11,12 +11,12 @@ from PIL import Image, ImageFilter
 from core.errors import UsageError
 from es import collections
 from es.documents import alias
+from faces.quality import gate
 from faces.recipe import DEFAULT
-from ingest.commands import gate
 from ingest.report import RejectsFile, Report
 from ingest.run import Options, ingest
-from ingest.sources import PersonFrom, photos
-from ingest.worker import Detection
+from photos.sources import PersonFrom, photos
+from workers.worker import Detection
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from faces.face import Face
     from faces.pipeline import Pipeline
     from faces.recipe import Recipe
-    from ingest.places import Place
+    from photos.places import Place
 
 
 @dataclass(frozen=True, slots=True)

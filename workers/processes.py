@@ -16,7 +16,7 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from core.errors import ModelError
-from ingest.worker import limited, start
+from workers.worker import limited, start
 
 _STARTS = 3  # a process that dies so often before it is ready will always die
 _READY_SECONDS = 600.0  # models on a slow disk take long, but not for ever

@@ -17,8 +17,8 @@ import pytest
 from core import files
 from core.errors import PhotoError, UsageError
 from core.web import Limits
-from ingest import archives, streams
-from ingest.sources import PersonFrom, Source, check, photos, place_of
+from photos import archives, streams
+from photos.sources import PersonFrom, Source, check, photos, place_of
 
 
 def _counted(source: Path | str, most: int = 4 << 20) -> list[Source]:

@@ -15,13 +15,13 @@ from elasticsearch import Elasticsearch
 from core.errors import RecipeMismatch
 from es import collections
 from faces.recipe import DEFAULT
-from ingest.executors import DaskCluster
 from ingest.report import RejectsFile, Report
 from ingest.resume import Job
 from ingest.run import Options, embed, ingest
-from ingest.sources import PersonFrom, Source, photos
-from ingest.worker import Detection, Outcome
+from photos.sources import PersonFrom, Source, photos
 from tests.faces_made import content, small_copies
+from workers.executors import DaskCluster
+from workers.worker import Detection, Outcome
 
 pytestmark = [
     # Raised by Dask itself while workers come and go.

@@ -1,0 +1,1 @@
+"""Where photos come from: folders, files, lists, archives, addresses. Lazily, with bounded memory."""

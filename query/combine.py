@@ -1,0 +1,54 @@
+"""Several photos of one person as one target: the face that they share, by the mean of its vectors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from core.errors import UsageError
+from query.targets import Target
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from faces.face import Face
+
+
+def combined(targets: Sequence[Target]) -> Target:
+    """One target out of all those that have a face. Its face is the one on the first photo that all of them show best.
+
+    Each face of the photo with the fewest is tried: with the nearest face of every other photo, the closest group wins. The mean of
+    its vectors, each brought to a length of 1, is nearer to another photo of the person than most of them are by themselves.
+
+    Raises:
+        UsageError: none of the photos has a face.
+    """
+    shown = [target for target in targets if target.faces]
+    if not shown:
+        code, message = next((target.error for target in targets if target.error), ("no_face", "There is no photo."))
+        raise UsageError(f"None of the photos can be searched: {message}", code=code)
+    vectors = [np.stack([_unit(face.embedding) for face in target.faces]) for target in shown]
+    fewest = min(range(len(shown)), key=lambda number: len(vectors[number]))
+    groups = [_group(vectors, seed) for seed in vectors[fewest]]
+    chosen = max(groups, key=lambda group: _closeness(vectors, group))
+    mean: NDArray[np.float32] = np.stack([vectors[number][face] for number, face in enumerate(chosen)]).mean(axis=0)
+    face: Face = replace(shown[0].faces[chosen[0]], embedding=mean)
+    return Target(" + ".join(target.name for target in shown), shown[0].place, (face,))
+
+
+def _unit(vector: NDArray[np.float32]) -> NDArray[np.float32]:
+    unit: NDArray[np.float32] = vector / np.linalg.norm(vector)
+    return unit
+
+
+def _group(vectors: Sequence[NDArray[np.float32]], seed: NDArray[np.float32]) -> list[int]:
+    """Of each photo the face that is nearest to one of them."""
+    return [int(np.argmax(faces @ seed)) for faces in vectors]
+
+
+def _closeness(vectors: Sequence[NDArray[np.float32]], group: Sequence[int]) -> float:
+    """The length of the sum: the longer, the more they point the same way."""
+    return float(np.linalg.norm(sum(vectors[number][face] for number, face in enumerate(group))))
