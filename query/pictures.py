@@ -1,7 +1,7 @@
 """Faces in terminals that can show pictures: by kitty's graphics protocol, or by iTerm2's inline images.
 
-Two short protocols and no library: those there are pin a Pillow that is no longer safe, or ask the terminal questions as soon as they are
-imported, and none knows both protocols. What a terminal can do is read off its environment, never asked: the answer would come as if typed.
+Two short protocols and no library: of those there are, one keeps to a Pillow older than ours, and another knows one of the two and asks the
+terminal questions as soon as it is imported. What a terminal can do is read off its environment, never asked: it would answer on stdin.
 """
 
 from __future__ import annotations
