@@ -52,7 +52,7 @@ def run(*, json: bool) -> bool:
     with connection.connect(settings(), say) as client:
         recipe = _ingest(client, photos / "people")
         say(f"Searching for the person on {TARGET}, which was not ingested ...")
-        searching = searcher(client, COLLECTION, meaning_of(get(client, COLLECTION), recipe))
+        searching = searcher(client, COLLECTION, meaning_of(client, get(client, COLLECTION), recipe))
         ((_, answer),) = searching.answers(looked_at([Source(TARGET, kept_in=File(str(photos / TARGET)))], recipe))
     write(PAGE, [card(answer, target, settings().max_pixels)], recipe)
     if json:

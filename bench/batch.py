@@ -59,7 +59,7 @@ def measure(collection: str, photos: Path, targets: int, singly: int) -> dict[st
     with connect(settings(), say) as client, tempfile.TemporaryDirectory(prefix="facedex-bench-") as folder:
         found = get(client, collection)
         recipe = agreed(collection, found.recipe)
-        searching = searcher(client, collection, meaning_of(found, recipe))
+        searching = searcher(client, collection, meaning_of(client, found, recipe))
         copies(originals[:: max(1, len(originals) // targets)], Path(folder), targets)
         made = sorted(Path(folder).rglob("*.jpg"))
         begun = time.perf_counter()

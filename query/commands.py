@@ -109,7 +109,7 @@ def search(
         searching = searcher(
             client,
             collection,
-            meaning_of(found, recipe),
+            meaning_of(client, found, recipe, say),
             exact=exact,
             candidates=found.notes.get("num_candidates"),
             people=people,

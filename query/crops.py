@@ -6,8 +6,10 @@ import io
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from core.addresses import scheme
 from core.errors import PhotoError
-from core.files import read
+from core.web import Limits
+from photos.sources import place_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -39,11 +41,13 @@ def card(answer: Answer, data: bytes, max_pixels: int) -> Card:
 
 def stored(photo: Photo, side: int, max_pixels: int) -> Image.Image | None:
     """A square of a stored photo around its face; ``None`` where it can't be read any more."""
-    try:
-        pixels = _pixels(read(photo.image), max_pixels)
-    except PhotoError:  # moved or deleted since it was ingested, or within an archive or a bucket
+    if scheme(photo.image):  # a picture is no reason to ask other machines
         return None
-    return crop(pixels, photo.box, side)
+    try:
+        data = place_of(photo.image, Limits()).read()
+    except PhotoError:  # moved or deleted since it was ingested
+        return None
+    return crop(_pixels(data, max_pixels), photo.box, side)
 
 
 def crop(pixels: NDArray[np.uint8] | None, box: Box, side: int) -> Image.Image | None:
