@@ -14,6 +14,7 @@ import typer
 
 import es.commands
 import ingest.commands
+import query.calibrate_commands
 import query.commands
 import query.recall_commands
 from core.errors import FacedexError

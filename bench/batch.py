@@ -7,7 +7,6 @@ The targets are copies of photos in a folder, each with a comment of its own. Th
 
 from __future__ import annotations
 
-import json as jsons
 import sys
 import tempfile
 import time
@@ -19,9 +18,10 @@ import typer
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # run as a program, from anywhere
 
+from bench.figures import tell  # noqa: E402
 from bench.throughput import copies  # noqa: E402
 from core.settings import settings  # noqa: E402
-from core.terminal import say, show, table  # noqa: E402
+from core.terminal import say  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -53,12 +53,13 @@ def measure(collection: str, photos: Path, targets: int, singly: int) -> dict[st
     from es.collections import get
     from faces.agreement import agreed
     from photos.sources import walk
-    from query.search import PairThreshold, searcher
+    from query.search import meaning_of, searcher
 
     originals = [Path(path) for path in walk(str(photos)) if path.lower().endswith((".jpg", ".jpeg"))]
     with connect(settings(), say) as client, tempfile.TemporaryDirectory(prefix="facedex-bench-") as folder:
-        recipe = agreed(collection, get(client, collection).recipe)
-        searching = searcher(client, collection, PairThreshold(recipe.search_threshold))
+        found = get(client, collection)
+        recipe = agreed(collection, found.recipe)
+        searching = searcher(client, collection, meaning_of(client, found, recipe))
         copies(originals[:: max(1, len(originals) // targets)], Path(folder), targets)
         made = sorted(Path(folder).rglob("*.jpg"))
         begun = time.perf_counter()
@@ -89,13 +90,7 @@ def main(
 ) -> None:
     """Compare a batch of targets with one search after the other in one process, models loaded once for each."""
     figures = measure(collection, photos, targets, singly)
-    if json:
-        print(jsons.dumps(figures))
-        return
-    shown = table("", "", right=("",))
-    for name, value in figures.items():
-        shown.add_row(name.replace("_", " "), str(value))
-    show(shown)
+    tell(figures, json=json)
 
 
 if __name__ == "__main__":

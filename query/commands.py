@@ -16,7 +16,7 @@ from core.errors import PhotoError, UsageError
 from core.files import read
 from core.settings import settings
 from core.terminal import DEFAULT_COLLECTION, DONE, INCOMPLETE, CollectionName, Json, print_json, say, show
-from query.search import DEFAULT_PEOPLE, PairThreshold, searcher
+from query.search import DEFAULT_PEOPLE, meaning_of, searcher
 
 if TYPE_CHECKING:
     from query.targets import Target
@@ -61,6 +61,11 @@ def search(
     model: Model = None,
     detector: Detector = None,
     html: Annotated[Path | None, typer.Option(help="Write the answers as one HTML page, with the faces.", metavar="FILE")] = None,
+    montage: Annotated[Path | None, typer.Option(help="Write the faces and the best matches as one picture.", metavar="FILE.png")] = None,
+    pictures: Annotated[
+        bool | None,
+        typer.Option("--pictures/--no-pictures", help="Show faces in the terminal (default: where it is known to).", show_default=False),
+    ] = None,
     csv: Annotated[bool, typer.Option("--csv", help="Print CSV: a row for each person named.")] = False,
     json: Json = False,
 ) -> None:
@@ -84,7 +89,7 @@ def search(
     from faces.agreement import agreed
     from faces.quality import gate
     from query import filters, targets
-    from query.output import Output
+    from query.output import Output, Wishes
 
     if json and csv:
         raise UsageError("Give --json or --csv, not both.")
@@ -95,7 +100,8 @@ def search(
     elif list_ is None:
         raise UsageError("Name a photo, or a --list of them.")
     least = gate(min_quality or [])
-    with Output(json=json, csv=csv, html=html) as output, connection.connect(settings(), say) as client:
+    wishes = Wishes(json=json, csv=csv, html=html, montage=montage, pictures=pictures)
+    with Output(wishes) as output, connection.connect(settings(), say) as client:
         found = get(client, collection)
         recipe = agreed(collection, found.recipe, model=model, detector=detector)
         clauses = filters.clauses(client, collection, where or [], since, least)
@@ -103,7 +109,7 @@ def search(
         searching = searcher(
             client,
             collection,
-            PairThreshold(recipe.search_threshold),
+            meaning_of(client, found, recipe, say),
             exact=exact,
             candidates=found.notes.get("num_candidates"),
             people=people,

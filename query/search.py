@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Protocol
 
+from es.client import speaking
+from es.documents import alias
 from query.answers import Answer, FaceAnswer, Match, Photo
 
 if TYPE_CHECKING:
@@ -14,6 +16,8 @@ if TYPE_CHECKING:
     from elasticsearch import Elasticsearch
     from numpy.typing import NDArray
 
+    from es.collections import Collection
+    from faces.recipe import Recipe
     from query.filters import Clause
     from query.knn import Hit
     from query.targets import Target
@@ -51,6 +55,30 @@ class PairThreshold:
     def fpir(self, distance: float) -> float | None:
         """Not known."""
         return None
+
+
+def meaning_of(client: Elasticsearch, collection: Collection, recipe: Recipe, say: Callable[[str], None] = lambda _: None) -> Meaning:
+    """What distances mean in a collection: as it was calibrated, else by the threshold of its recipe.
+
+    Args:
+        client: the connection.
+        collection: what is searched.
+        recipe: its recipe.
+        say: told when the collection has another size by now.
+    """
+    from query.calibration import Calibration
+
+    calibration = Calibration.from_notes(collection.notes)
+    if calibration is None:
+        return PairThreshold(recipe.search_threshold)
+    with speaking():
+        faces = client.count(index=alias(collection.name))["count"]
+    if calibration.is_outdated(faces):
+        say(
+            f"facedex: {collection.name} was calibrated with {calibration.faces:,} faces and has {faces:,}, so strangers are accepted at "
+            f"another rate: `facedex collections calibrate {collection.name}` measures again."
+        )
+    return calibration
 
 
 @dataclass(slots=True)
