@@ -75,13 +75,16 @@ def listed(lines: Iterable[str]) -> Iterator[str]:
     return (name for line in lines if (name := line.rstrip("\r\n")))
 
 
-def looked_at(photos: Iterable[Source], recipe: Recipe, *, min_face: int = 80, workers: int | None = None) -> Generator[Target]:
+def looked_at(
+    photos: Iterable[Source], recipe: Recipe, *, min_face: int = 80, anti_spoofing: bool = False, workers: int | None = None
+) -> Generator[Target]:
     """The photos with their faces, in the order given. Few are looked at in this process, many in worker processes.
 
     Args:
         photos: where they are.
         recipe: how vectors are made.
         min_face: width in pixels from which faces are looked for.
+        anti_spoofing: leaves out faces that look like a picture of a picture.
         workers: processes, where there are many photos; by default one a core.
 
     Raises:
@@ -92,7 +95,7 @@ def looked_at(photos: Iterable[Source], recipe: Recipe, *, min_face: int = 80, w
     here = len(first) <= _FEW
 
     def start() -> Embedder:
-        looks = (recipe, Detection(min_face), settings().max_pixels, False)
+        looks = (recipe, Detection(min_face, anti_spoofing), settings().max_pixels, False)
         return embedder(0 if here else workers or cores(), None, looks, SECONDS_PER_PHOTO)
 
     with closing(flow(itertools.chain(first, photos), lambda photo: photo.place, start)) as found:
