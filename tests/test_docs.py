@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,23 +18,20 @@ DOCS = Path(__file__).resolve().parents[1] / "docs"
 
 
 @pytest.fixture
-def example_photos(tmp_path: Path, portraits: dict[str, Path], client: Elasticsearch, monkeypatch: pytest.MonkeyPatch) -> None:
+def example_photos(tmp_path: Path, portraits: dict[str, Path], client: Elasticsearch, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A working folder with what the examples name; the collections that they make are deleted afterwards."""
     shutil.copytree(demo.portraits() / "people", tmp_path / "photos")
     shutil.copy(portraits["obama2.jpg"], tmp_path / "who.jpg")
     shutil.copy(portraits["obama3.jpg"], tmp_path / "other.jpg")
     monkeypatch.chdir(tmp_path)
-
-
-@pytest.fixture
-def clean(client: Elasticsearch) -> None:
+    yield
     for name in ("faces", "friends"):
         if found := find(client, name):
             delete(client, found)
 
 
-@pytest.mark.usefixtures("example_photos", "clean")
-def test_the_examples_from_python(capsys: pytest.CaptureFixture[str], client: Elasticsearch) -> None:
+@pytest.mark.usefixtures("example_photos")
+def test_the_examples_from_python(capsys: pytest.CaptureFixture[str]) -> None:
     examples = list(Document.parse(str(DOCS / "python.md"), PythonCodeBlockParser()).examples())
     assert len(examples) > 5
     for example in examples:
@@ -43,7 +41,3 @@ def test_the_examples_from_python(capsys: pytest.CaptureFixture[str], client: El
     assert "True" in printed
     assert "no-such-photo.jpg ('unreadable'" in printed
     assert "no_collection" in printed
-    for name in ("faces", "friends"):
-        found = find(client, name)
-        assert found
-        delete(client, found)

@@ -37,8 +37,11 @@ print(json.dumps([
 
 
 @pytest.fixture
-def gallery(tmp_path: Path) -> Path:
-    shutil.copytree(demo.portraits() / "people", tmp_path / "people")
+def gallery(tmp_path: Path, portraits: dict[str, Path]) -> Path:
+    for person, names in demo.PEOPLE.items():
+        (tmp_path / "people" / person).mkdir(parents=True)
+        for name in names:
+            shutil.copy(portraits[name], tmp_path / "people" / person)
     return tmp_path / "people"
 
 
@@ -64,12 +67,14 @@ def test_the_tables_are_those_of_deepface(
         assert len(mine) == len(other) == 1
         (columns, rows), (their_columns, their_rows) = mine[0], other[0]
         assert columns == their_columns
-        # Faces are detected on other scales, so distances differ a little; photos that are hardly apart may change places.
+        # Faces are found and aligned on other scales, so that distances differ and photos of one person may change places.
         assert {row["identity"] for row in rows} == {row["identity"] for row in their_rows}
         for row, their_row in zip(*(sorted(each, key=lambda row: row["identity"]) for each in (rows, their_rows)), strict=True):
-            assert row["distance"] == pytest.approx(their_row["distance"], abs=0.02)
+            assert row["distance"] == pytest.approx(their_row["distance"], abs=0.04)
             assert row["threshold"] == their_row["threshold"]
-            assert row["confidence"] == pytest.approx(their_row["confidence"], abs=10)
+            assert (row["confidence"] > 50) == (their_row["confidence"] > 50)
+            for side in ("source_x", "source_y", "source_w", "source_h"):
+                assert row[side] == pytest.approx(their_row[side], abs=25)
         people = [list(dict.fromkeys(Path(row["identity"]).parent.name for row in each)) for each in (rows, their_rows)]
         assert people[0] == people[1]
         assert [row["distance"] for row in rows] == sorted(row["distance"] for row in rows)
