@@ -11,7 +11,7 @@ from functools import lru_cache
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
-from core.errors import PhotoError, UsageError
+from core.errors import EngineError, PhotoError, UsageError
 from core.settings import settings
 from core.terminal import DEFAULT_COLLECTION
 from core.web import Limits
@@ -76,8 +76,10 @@ def open(  # noqa: A001 - read as facedex.open
             found = collections.ensure(client, name, resolve(model or DEFAULT.model, detector or DEFAULT.detector).as_dict())
         found = found or collections.get(client, name)  # which says what there is
         return Collection(client, found, agreed(name, found.recipe, model=model, detector=detector))
-    except BaseException:
+    except BaseException as error:
         client.close()
+        if url is not None and isinstance(error, EngineError) and error.code == "unreachable":
+            raise EngineError(f"There is no Elasticsearch at {connection.without_secrets(url)}: check the url.", code=error.code) from None
         raise
 
 

@@ -104,7 +104,7 @@ def test_what_cannot_be_opened(client: Elasticsearch, name: str) -> None:
     collections.create(client, name, DEFAULT.as_dict())
     with pytest.raises(facedex.RecipeMismatch):
         facedex.open(name, model="Facenet512")
-    with pytest.raises(facedex.EngineError):
+    with pytest.raises(facedex.EngineError, match=r"no Elasticsearch at http://127\.0\.0\.1:1"):
         facedex.open(name, url="http://127.0.0.1:1")
 
 
