@@ -1,4 +1,4 @@
-"""The front door: the command line, put together from the rooms' own commands.
+"""The front door: the command line, put together from the rooms' own commands, and the names that a program imports.
 
 Finds one face among millions. Every face becomes one vector, once; a search asks Elasticsearch for the nearest ones.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -17,8 +17,65 @@ import ingest.commands
 import query.calibrate_commands
 import query.commands
 import query.recall_commands
-from core.errors import FacedexError
+from core.errors import (
+    CollectionError,
+    EngineError,
+    FacedexError,
+    ModelError,
+    PhotoError,
+    RecipeMismatch,
+    StorageError,
+    UsageError,
+)
 from core.terminal import DONE, FAILED, INCOMPLETE, INTERRUPTED, print_json, say
+
+if TYPE_CHECKING:
+    from ingest.report import Report
+    from library import Collection, find, open, verify  # noqa: A004 - read as facedex.open
+    from query.answers import Answer, FaceAnswer, Match, Photo
+    from query.verify import Verdict
+
+# What programs import; see docs/python.md.
+__all__ = [
+    "Answer",
+    "Collection",
+    "CollectionError",
+    "EngineError",
+    "FaceAnswer",
+    "FacedexError",
+    "Match",
+    "ModelError",
+    "Photo",
+    "PhotoError",
+    "RecipeMismatch",
+    "Report",
+    "StorageError",
+    "UsageError",
+    "Verdict",
+    "find",
+    "open",
+    "verify",
+]
+# Where those are that the commands don't need at once.
+_ROOMS = {
+    **dict.fromkeys(("Collection", "find", "open", "verify"), "library"),
+    **dict.fromkeys(("Answer", "FaceAnswer", "Match", "Photo"), "query.answers"),
+    "Report": "ingest.report",
+    "Verdict": "query.verify",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _ROOMS:
+        raise AttributeError(f"module 'facedex' has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(_ROOMS[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
 
 app = typer.Typer(
     no_args_is_help=True,

@@ -109,6 +109,22 @@ def index_options(index_type: str) -> dict[str, Any]:
     return options
 
 
+def ensure(client: Elasticsearch, name: str, recipe: Mapping[str, Any]) -> Collection:
+    """The collection of that name, made with this recipe where there is none. (One that is there has its own.)
+
+    Raises:
+        UsageError: a bad name.
+    """
+    if found := find(client, name):
+        return found
+    try:
+        return create(client, name, recipe)
+    except CollectionError as error:
+        if error.code != "collection_exists":
+            raise
+        return get(client, name)  # another was quicker
+
+
 def _make(client: Elasticsearch, name: str, mapping: dict[str, Any], layout: dict[str, Any]) -> bool:
     """Makes the index behind an alias; says whether it is new."""
     from elasticsearch import BadRequestError

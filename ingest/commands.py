@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from core.errors import CollectionError, UsageError
+from core.errors import UsageError
 from core.files import check_writable
 from core.settings import settings
 from core.terminal import DEFAULT_COLLECTION, DONE, INCOMPLETE, CollectionName, Json, Yes, ask, check_asking, print_json, say, show, table
@@ -21,8 +21,6 @@ from photos.sources import PersonFrom
 if TYPE_CHECKING:
     from elasticsearch import Elasticsearch
 
-    from es.collections import Collection
-    from faces.recipe import Recipe
     from ingest.report import Report
 
 app = typer.Typer()
@@ -138,12 +136,12 @@ def ingest(
     rejects = rejects or settings().data_dir / "rejects" / f"{collection}-{datetime.now():%Y%m%d-%H%M%S}-{os.getpid()}.jsonl"
 
     from es import client as connection
-    from es.collections import find
+    from es.collections import ensure, find
 
     with connection.connect(settings(), say) as client:
         if settings().url and (concern := connection.version_concern(connection.server_version(client))):
             say(f"facedex: {concern}")
-        found = find(client, collection) or _create(client, collection, resolve(*names))
+        found = find(client, collection) or ensure(client, collection, resolve(*names).as_dict())
         recipe = agreed(collection, found.recipe, model=model, detector=detector)
         with RejectsFile(rejects) as file, shown(lambda: sources.photos(source, person, limits)) as seen:
             report = run(client, collection, recipe, sources.photos(source, person, limits), file, options, seen)
@@ -157,17 +155,6 @@ def ingest(
     elif report.pruned.total():
         show(f"Pruned, as their photos are gone: {report.pruned['faces']:,} faces, {report.pruned['rejects']:,} rejects.")
     raise typer.Exit(INCOMPLETE if report.rejected else DONE)
-
-
-def _create(client: Elasticsearch, name: str, recipe: Recipe) -> Collection:
-    from es.collections import create, get
-
-    try:
-        return create(client, name, recipe.as_dict())
-    except CollectionError as error:
-        if error.code != "collection_exists":
-            raise
-        return get(client, name)  # another ingest was quicker, perhaps with a recipe of its own
 
 
 def _check_prune(person: PersonFrom, yes: bool) -> None:

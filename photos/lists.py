@@ -1,4 +1,4 @@
-"""CSV lists of photos: a column ``path``, perhaps a column ``person``, and every other column a label.
+"""CSV lists: of photos, with a column ``path``, perhaps a column ``person``, and every other column a label; others by their columns.
 
 Blanks after commas don't count. A line that can't be read is told as such, and the list goes on behind it: a quote that is never closed
 costs its line, not all that follow.
@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import csv
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO
+from typing import IO, TypeVar
 
 from core.addresses import scheme
 from core.errors import UsageError
@@ -34,8 +34,12 @@ class Row:
     wrong: str | None = None
 
 
-class _Bad(Exception):
+class BadLine(Exception):
     """A line that can't be read, and why."""
+
+
+Told = TypeVar("Told")
+Cells = dict[str, str]  # of a line, by column; those that are empty are left out
 
 
 class _Lines:
@@ -52,7 +56,7 @@ class _Lines:
 
     def __next__(self) -> str:
         if len(self._taken) >= _LINES:
-            raise _Bad(f"A quote is not closed within {_LINES} lines.")
+            raise BadLine(f"A quote is not closed within {_LINES} lines.")
         line = self._back.popleft() if self._back else self._file.readline(_LONGEST_LINE)
         if not line:
             raise StopIteration
@@ -60,7 +64,7 @@ class _Lines:
         if len(line) == _LONGEST_LINE:
             while len(line) == _LONGEST_LINE and not line.endswith(("\n", "\r")):
                 line = self._file.readline(_LONGEST_LINE)
-            raise _Bad("The line is too long.")
+            raise BadLine("The line is too long.")
         return line
 
     def keep(self) -> None:
@@ -84,7 +88,7 @@ def check(path: Path) -> None:
     if path.is_file():  # a named pipe would be waited for
         try:
             with _opened(path) as file:
-                _columns(path, _Lines(file))
+                _columns(path, _head(_Lines(file)))
         except OSError as error:
             raise UsageError(f"The list {str(path)!r} can't be read ({(error.strerror or 'error').lower()}).") from None
     else:
@@ -97,24 +101,53 @@ def rows(path: Path) -> Iterator[Row]:
     Raises:
         UsageError: the list can't be read.
     """
+    return read(path, _columns, lambda cells, number: _row(path, cells, number), lambda number, why: Row(number, wrong=why))
+
+
+def read(
+    path: Path,
+    columns: Callable[[Path, list[str]], list[str]],
+    told: Callable[[Cells, int], Told | None],
+    wrong: Callable[[int, str], Told],
+) -> Iterator[Told]:
+    """What the lines of a CSV file tell, lazily, in order.
+
+    Args:
+        path: the file.
+        columns: checks the names of the columns (none of a file that has no such line), and gives them back.
+        told: makes something of a line and its number, or ``None`` of one that tells nothing; raises :class:`BadLine`.
+        wrong: makes something of the number of a line that can't be read, and a sentence.
+
+    Raises:
+        UsageError: the file can't be read.
+    """
     try:
         with _opened(path) as file:
             lines = _Lines(file)
-            columns = _columns(path, lines)
+            names = columns(path, _head(lines))
             reader = _reader(lines)
             while True:
                 lines.keep()
                 try:
-                    if (row := _row(path, columns, next(reader), lines.number)) is not None:
-                        yield row
+                    # One that is too long has a rest, which belongs to no column.
+                    cells = {name: value for name, value in zip(names, next(reader), strict=False) if name and value}
+                    if (each := told(cells, lines.number)) is not None:
+                        yield each
                 except StopIteration:
                     return
-                except (csv.Error, _Bad) as error:
-                    yield Row(lines.number, wrong=f"Line {lines.number} of the list can't be read: {str(error)[:200]}")
+                except (csv.Error, BadLine) as error:
+                    yield wrong(lines.number, f"Line {lines.number} of the list can't be read: {str(error)[:200]}")
                     lines.pass_over()
                     reader = _reader(lines)
     except OSError as error:
         raise UsageError(f"The list {str(path)!r} can't be read ({(error.strerror or 'error').lower()}).") from None
+
+
+def _head(lines: _Lines) -> list[str]:
+    try:
+        return [name.strip() for name in next(_reader(lines), [])]
+    except (csv.Error, BadLine):
+        return []
 
 
 def _opened(path: Path) -> IO[str]:
@@ -126,11 +159,7 @@ def _reader(lines: _Lines) -> Iterator[list[str]]:
     return csv.reader(lines, strict=True, skipinitialspace=True)
 
 
-def _columns(path: Path, lines: _Lines) -> list[str]:
-    try:
-        columns = [name.strip() for name in next(_reader(lines), [])]
-    except (csv.Error, _Bad):
-        raise _no_list(path) from None
+def _columns(path: Path, columns: list[str]) -> list[str]:
     if "path" not in columns:
         raise _no_list(path, "" if _is_text("".join(columns)) else " This one is not UTF-8.")
     for column in filter(None, columns):
@@ -147,21 +176,24 @@ def _no_list(path: Path, why: str = "") -> UsageError:
     return UsageError(f"{str(path)!r} is no list of photos: with --person csv, give CSV files with the column path, perhaps person.{why}")
 
 
-def _row(path: Path, columns: list[str], values: list[str], number: int) -> Row | None:
-    """A line by its columns; ``None`` for an empty one. (One that is too long has a rest, which belongs to no column.)"""
-    cells = {name: value for name, value in zip(columns, values, strict=False) if name and value}
+def _row(path: Path, cells: Cells, number: int) -> Row | None:
+    """A line; ``None`` for an empty one."""
     named = cells.pop("path", "")
     person = _text(cells.pop("person", "").strip())
     if not named and not person and not cells:
         return None
     if not named:
-        raise _Bad("It names no photo.")
+        raise BadLine("It names no photo.")
     if "\n" in named + person or "\r" in named + person:
-        raise _Bad("Its path or its person goes over several lines: a quote may be missing.")
+        raise BadLine("Its path or its person goes over several lines: a quote may be missing.")
     if len(person) > _LONGEST_PERSON:
-        raise _Bad("The name of its person is too long.")
-    address = named if scheme(named) else absolute(path.parent, named)
-    return Row(number, address, person or None, {name: _text(value) for name, value in cells.items()})
+        raise BadLine("The name of its person is too long.")
+    return Row(number, address(path, named), person or None, {name: _text(value) for name, value in cells.items()})
+
+
+def address(path: Path, named: str) -> str:
+    """What a list means by a name: an address as it is, or a path relative to its folder."""
+    return named if scheme(named) else absolute(path.parent, named)
 
 
 def _is_text(text: str) -> bool:

@@ -19,6 +19,7 @@ from core.terminal import DEFAULT_COLLECTION, DONE, INCOMPLETE, CollectionName, 
 from query.search import DEFAULT_PEOPLE, meaning_of, searcher
 
 if TYPE_CHECKING:
+    from faces.recipe import Recipe
     from query.targets import Target
 
 app = typer.Typer()
@@ -144,26 +145,64 @@ def _check(photos: list[str]) -> None:
 
 @app.command()
 def verify(
-    photo: Annotated[Path, typer.Argument(help="A photo.", metavar="PHOTO")],
-    other: Annotated[Path, typer.Argument(help="Another photo.", metavar="PHOTO")],
+    photo: Annotated[Path | None, typer.Argument(help="A photo.", metavar="PHOTO", show_default=False)] = None,
+    other: Annotated[Path | None, typer.Argument(help="Another photo.", metavar="PHOTO", show_default=False)] = None,
+    pairs: Annotated[
+        Path | None,
+        typer.Option(
+            help="Instead of two photos: a CSV file of pairs, columns a, b (paths relative to it, or addresses) and perhaps same (1 or 0).",
+            metavar="FILE",
+        ),
+    ] = None,
     min_face: MinFace = 80,
     model: Annotated[str, typer.Option(help="DeepFace's name of the recognition model.", metavar="NAME")] = "Dlib",
     detector: Annotated[str, typer.Option(help="DeepFace's name of the face detector.", metavar="NAME")] = "dlib",
+    workers: Annotated[
+        int | None, typer.Option(min=1, max=512, help="Worker processes, where pairs have many photos (default: one a core).")
+    ] = None,
+    allow_private_addresses: Annotated[
+        bool, typer.Option("--allow-private-addresses", help="Let addresses of pairs lead into private networks, and be of any kind.")
+    ] = False,
+    csv: Annotated[bool, typer.Option("--csv", help="Print CSV: a row for each pair.")] = False,
     json: Json = False,
 ) -> None:
     """Say whether two photos show the same person: their closest pair of faces decides. Needs no Elasticsearch.
 
-    Exit code 0 whether they do or not: read the answer.
+    Exit code 0 whether they do or not: read the answer. With --pairs, 1 says that there are photos or lines that can't be used. Where
+    the column same says who is right, the last line or table tells how often the verdicts are.
 
-    Example: facedex verify one.jpg two.jpg
+    Examples:
+
+      facedex verify one.jpg two.jpg
+
+      facedex verify --pairs pairs.csv --json
     """
+    from faces.recipe import resolve
+
+    if pairs is None:
+        if photo is None or other is None or csv:
+            raise UsageError("Name two photos, or a list of pairs with --pairs; --csv is for the latter.")
+        _verify(photo, other, resolve(model, detector), min_face, json)
+    else:
+        from core.web import Limits
+        from query import pairs as listed
+        from query.output import show_pairs
+
+        if photo is not None or (json and csv):
+            raise UsageError("With --pairs, name no photos, and give --json or --csv, not both.")
+        limits = Limits(settings().web_seconds, allow_private_addresses or settings().allow_private_addresses)
+        recipe, given = resolve(model, detector), listed.read(pairs)
+        with closing(listed.judged(given, recipe, limits, min_face=min_face, workers=workers)) as judged:
+            errors = show_pairs(judged, recipe, json=json, csv=csv)
+        raise typer.Exit(INCOMPLETE if errors else DONE)
+
+
+def _verify(photo: Path, other: Path, recipe: Recipe, min_face: int, json: bool) -> None:
     from faces.photo import decode
     from faces.pipeline import Pipeline
-    from faces.recipe import resolve
     from query.verify import verify as judge
 
     _check([str(photo), str(other)])
-    recipe = resolve(model, detector)
     pipeline = Pipeline(recipe, min_face=min_face)
     found = []
     for path in (photo, other):

@@ -33,6 +33,7 @@ def nearest(
     candidates: int = CANDIDATES,
     filters: Sequence[Clause] = (),
     but: Sequence[Sequence[str]] = (),
+    source: Sequence[str] = SOURCE,
 ) -> list[list[Hit]]:
     """The k nearest faces of each vector, best first; all are asked for in one request.
 
@@ -44,6 +45,7 @@ def nearest(
         candidates: looked at in each segment of the index; never fewer than k.
         filters: what a face has to meet, all of it.
         but: for each vector, people to leave out; empty for none.
+        source: what to bring of each face.
 
     Raises:
         EngineError: a shard can't answer: it may hold the one who is looked for.
@@ -61,7 +63,7 @@ def nearest(
         clauses = [*filters, *([{"bool": {"must_not": {"terms": {"person": list(left_out)}}}}] if left_out else [])]
         if clauses:
             knn["filter"] = clauses
-        bodies.append({"knn": knn, "size": k, "_source": list(SOURCE)})
+        bodies.append({"knn": knn, "size": k, "_source": list(source)})
     answers = _many(client, name, bodies) if len(bodies) > 1 else [_one(client, name, body) for body in bodies]
     return [sorted(answer.get("hits", {}).get("hits", []), key=_order) for answer in answers]
 

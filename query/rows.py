@@ -15,23 +15,24 @@ HEAD = ("target", "face", "rank", "person", "verified", "distance", "fpir", "mat
 
 def head() -> str:
     """The first line, without its end."""
-    return _line(HEAD)
+    return line(HEAD)
 
 
 def lines(answer: Answer) -> Iterator[str]:
     """The lines of one answer, without their ends."""
     if answer.error is not None:
-        yield _line((answer.target, "", "", "", "", "", "", "", "", answer.error[0]))
+        yield line((answer.target, "", "", "", "", "", "", "", "", answer.error[0]))
     for number, face in enumerate(answer.faces, 1):
         for rank, match in enumerate(face.matches, 1):
             fpir = "" if match.fpir is None else match.fpir
             found = (match.person or "", int(match.verified), round(match.best.distance, 6), fpir, match.matched, match.best.image)
-            yield _line((answer.target, number, rank, *found, ""))
+            yield line((answer.target, number, rank, *found, ""))
         if not face.matches:
-            yield _line((answer.target, number, "", "", "", "", "", "", "", "nothing_found"))
+            yield line((answer.target, number, "", "", "", "", "", "", "", "nothing_found"))
 
 
-def _line(cells: tuple[object, ...]) -> str:
+def line(cells: tuple[object, ...]) -> str:
+    """One line of CSV, without its end."""
     text = io.StringIO()
     csv.writer(text, lineterminator="").writerow(cells)
     return text.getvalue()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import sys
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -75,25 +75,45 @@ def listed(lines: Iterable[str]) -> Iterator[str]:
     return (name for line in lines if (name := line.rstrip("\r\n")))
 
 
-def looked_at(photos: Iterable[Source], recipe: Recipe, *, min_face: int = 80, workers: int | None = None) -> Generator[Target]:
+def in_this_process(recipe: Recipe, *, min_face: int = 80, anti_spoofing: bool = False) -> Embedder:
+    """The models of a recipe in this process, to be kept where many times a few photos are looked at: loading them costs 0.1 s.
+
+    Raises:
+        ModelError: the models can't be had.
+    """
+    return embedder(0, None, (recipe, Detection(min_face, anti_spoofing), settings().max_pixels, False), SECONDS_PER_PHOTO)
+
+
+def looked_at(
+    photos: Iterable[Source],
+    recipe: Recipe,
+    *,
+    min_face: int = 80,
+    anti_spoofing: bool = False,
+    workers: int | None = None,
+    here: Callable[..., Embedder] = in_this_process,
+) -> Generator[Target]:
     """The photos with their faces, in the order given. Few are looked at in this process, many in worker processes.
 
     Args:
         photos: where they are.
         recipe: how vectors are made.
         min_face: width in pixels from which faces are looked for.
+        anti_spoofing: leaves out faces that look like a picture of a picture.
         workers: processes, where there are many photos; by default one a core.
+        here: gives the models of this process, called as :func:`in_this_process`.
 
     Raises:
         FacedexError: what would fail for every photo.
     """
     photos = iter(photos)
     first = list(itertools.islice(photos, _FEW + 1))
-    here = len(first) <= _FEW
 
     def start() -> Embedder:
-        looks = (recipe, Detection(min_face), settings().max_pixels, False)
-        return embedder(0 if here else workers or cores(), None, looks, SECONDS_PER_PHOTO)
+        if len(first) <= _FEW:
+            return here(recipe, min_face=min_face, anti_spoofing=anti_spoofing)
+        looks = (recipe, Detection(min_face, anti_spoofing), settings().max_pixels, False)
+        return embedder(workers or cores(), None, looks, SECONDS_PER_PHOTO)
 
     with closing(flow(itertools.chain(first, photos), lambda photo: photo.place, start)) as found:
         for photo, outcome in found:

@@ -90,6 +90,10 @@ def test_nothing_is_reported_to_anybody(portraits: dict[str, Path], tmp_path: Pa
         (["--help"], {"numpy", "elasticsearch", "onnxruntime", "dlib", "deepface", "distributed", "PIL"}),
         (["verify", "PHOTO", "PHOTO"], {"elasticsearch", "distributed", "tenacity", "pandas", "cv2", "onnx", "docker", "jinja2", "psutil"}),
         (
+            ["verify", "--pairs", "PAIRS"],
+            {"elasticsearch", "distributed", "tenacity", "pandas", "cv2", "onnx", "docker", "jinja2", "psutil"},
+        ),
+        (
             ["search", "PHOTO", "-c", "NAME"],
             {"distributed", "tenacity", "pandas", "cv2", "onnx", "docker", "jinja2", "psutil", "deepface.DeepFace"},
         ),
@@ -97,10 +101,11 @@ def test_nothing_is_reported_to_anybody(portraits: dict[str, Path], tmp_path: Pa
     ],
 )
 def test_commands_import_only_what_they_need(
-    words: list[str], unwanted: set[str], portraits: dict[str, Path], client: Elasticsearch, name: str
+    words: list[str], unwanted: set[str], portraits: dict[str, Path], client: Elasticsearch, name: str, tmp_path: Path
 ) -> None:
     create(client, name, DEFAULT.as_dict())
-    meant = {"PHOTO": str(portraits["obama.jpg"]), "NAME": name}
+    (tmp_path / "pairs.csv").write_text(f"a,b\n{portraits['obama.jpg']},{portraits['biden.jpg']}\n")
+    meant = {"PHOTO": str(portraits["obama.jpg"]), "NAME": name, "PAIRS": str(tmp_path / "pairs.csv")}
     arguments = ["facedex", *(meant.get(word, word) for word in words)]
     code = f"import sys; sys.argv = {arguments!r}; import facedex\ntry: facedex.main()\nfinally: print(*sys.modules, file=sys.stderr)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=120)

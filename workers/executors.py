@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 from abc import abstractmethod
 from collections.abc import Callable
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, ParamSpec, TypeVar
 from core.errors import EngineError, UsageError
 from workers import on_dask
 from workers.processes import WorkerDied, Workers
-from workers.worker import Outcome, Reject, start
+from workers.worker import Outcome, Reject, resume, start
 
 if TYPE_CHECKING:
     from faces.recipe import Recipe
@@ -29,6 +30,7 @@ SECONDS_PER_PHOTO = 120.0  # after which a photo is given up
 _ANSWER_SECONDS = 10  # for the scheduler of a Dask cluster
 _WORKERS_SECONDS = 60  # for its first worker, which may only be starting
 _COUNT_SECONDS = 10.0  # between two counts of its workers: clusters grow
+_turn = threading.Lock()  # detectors are not safe in two threads
 
 
 def cores() -> int:
@@ -73,19 +75,25 @@ class Embedder(Executor):
 
 
 class InProcess(Embedder):
-    """This process itself: one photo at a time, without a limit of time, and a crash in a decoder ends the run. For looking closely."""
+    """This process itself: one photo at a time, without a limit of time, and a crash in a decoder ends the run. For looking closely.
+
+    Several can be open, in any threads: they take turns.
+    """
 
     width = 1
 
     def __init__(self, initargs: InitArgs, seconds: float) -> None:
         super().__init__(seconds)
-        start(*initargs)
+        with _turn:
+            self._ready = start(*initargs)
 
     def submit(self, fn: Callable[Args, Result], /, *args: Args.args, **kwargs: Args.kwargs) -> Future[Result]:
         """Calls the function now."""
         future: Future[Result] = Future()
         try:
-            future.set_result(fn(*args, **kwargs))
+            with _turn:
+                resume(self._ready)
+                future.set_result(fn(*args, **kwargs))
         except Exception as error:  # noqa: BLE001 - handed to whoever asks for the result
             future.set_exception(error)
         return future

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import multiprocessing
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection
+from types import ModuleType
 from typing import Any
 
 from core.errors import ModelError
@@ -94,7 +96,7 @@ class _Child:
     def __init__(self, initargs: Any, seconds: float) -> None:
         self._pipe, theirs = _context.Pipe()
         self._process = _context.Process(target=_serve, args=(theirs, initargs, seconds), name="facedex-worker", daemon=True)
-        with _starting, _uninterrupted():
+        with _starting, _uninterrupted(), _by_itself():
             try:
                 self._process.start()
             except OSError as error:
@@ -145,6 +147,17 @@ def _uninterrupted() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
+def _by_itself() -> Iterator[None]:
+    """Has a child begin without the program that starts it, which it would import: a script without a guard would run once more in each."""
+    program = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = program
 
 
 def _serve(pipe: Connection, initargs: Any, seconds: float) -> None:

@@ -135,18 +135,27 @@ def _timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
         seconds[stage] = time.perf_counter() - begun
 
 
-_represent: Represent | FacedexError | None = None
+Ready = Represent | FacedexError  # the function of a photo, or what is wrong with every photo
+_represent: Ready | None = None
 
 
-def start(recipe: Recipe, detection: Detection, max_pixels: int, thumbnails: bool = False) -> None:
+def start(recipe: Recipe, detection: Detection, max_pixels: int, thumbnails: bool = False) -> Ready:
     """Prepares a worker process. What goes wrong is kept for :func:`represent` to raise: a failing start would break the pool."""
-    global _represent  # noqa: PLW0603 - one set of models a process
+    ready: Ready
     try:
-        _represent = Represent(recipe, detection, max_pixels, thumbnails=thumbnails)
+        ready = Represent(recipe, detection, max_pixels, thumbnails=thumbnails)
     except FacedexError as error:
-        _represent = error
+        ready = error
     except Exception as error:  # noqa: BLE001 - a library's own; its words could tell paths only, but they are many
-        _represent = ModelError(f"The models can't be prepared ({type(error).__name__}).")
+        ready = ModelError(f"The models can't be prepared ({type(error).__name__}).")
+    resume(ready)
+    return ready
+
+
+def resume(ready: Ready) -> None:
+    """Goes on with what :func:`start` prepared, where a process prepares several."""
+    global _represent  # noqa: PLW0603 - one at a time
+    _represent = ready
 
 
 @contextmanager

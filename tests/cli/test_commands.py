@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from pathlib import Path
 
 import pytest
@@ -148,6 +149,28 @@ def test_verify_needs_no_engine(portraits: dict[str, Path], type_: Type) -> None
     assert other.code == 0
     assert "Not the same person" in other.out
     assert "0.093" in other.out
+
+
+def test_verify_judges_the_pairs_of_a_list(tmp_path: Path, portraits: dict[str, Path], type_: Type) -> None:
+    env = {"ELASTICSEARCH_URL": "http://127.0.0.1:1"}
+    pairs = tmp_path / "pairs.csv"
+    obama, again, biden = (portraits[name] for name in ("obama.jpg", "obama2.jpg", "biden.jpg"))
+    pairs.write_text(f"a,b,same\n{obama},{again},1\n{obama},{biden},0\n")
+    *lines, last = type_("verify", "--pairs", pairs, "--json", env=env).lines
+    assert [line["verified"] for line in lines] == [True, False]
+    assert last["summary"]["accuracy"].items() >= {"rate": 1.0, "number": 2, "of": 2}.items()
+
+    pairs.write_text(f"a,b\n{obama},{again}\n{obama},nobody.jpg\n")
+    done = type_("verify", "--pairs", pairs, "--csv", env=env)
+    assert done.code == 1
+    head, good, bad = csv.reader(done.out.splitlines())
+    assert head == ["line", "a", "b", "same", "verified", "distance", "error"]
+    assert good[:5] == ["2", str(obama), str(again), "", "1"]
+    assert bad[3:] == ["", "", "", "unreadable"]
+
+    shown = type_("verify", "--pairs", pairs, env=env)
+    assert "accuracy" not in shown.out
+    assert "line 3" in shown.err
 
 
 def test_the_page_shows_who_was_found(name: str, people: Path, tmp_path: Path, portraits: dict[str, Path], type_: Type) -> None:

@@ -46,6 +46,15 @@ def test_a_folder_is_no_photo(tmp_path: Path, type_: Type, photo: Path) -> None:
     refused(type_("search", tmp_path / "empty"), "no photos in the folder")
 
 
+def test_a_verdict_on_nothing(tmp_path: Path, type_: Type, photo: Path) -> None:
+    refused(type_("verify"), "Name two photos", "--pairs")
+    refused(type_("verify", photo), "Name two photos")
+    refused(type_("verify", photo, photo, "--csv"), "--csv")
+    refused(type_("verify", photo, photo, "--pairs", tmp_path / "pairs.csv"), "no photos")
+    refused(type_("verify", "--pairs", tmp_path / "pairs.csv"), "pairs.csv")
+    refused(type_("verify", "--pairs", tmp_path / "pairs.csv", "--json", "--csv"), "not both")
+
+
 def test_a_search_for_nothing(type_: Type, photo: Path) -> None:
     refused(type_("search"), "Name a photo", "--list")
     refused(type_("search", photo, "--json", "--csv"), "not both")
@@ -187,7 +196,7 @@ def test_a_setting_that_does_not_fit(type_: Type) -> None:
     refused(type_("status", env={"FACEDEX_NODE_PORT": "many"}), "FACEDEX_NODE_PORT")
 
 
-@pytest.mark.parametrize("words", [["serach"], ["verify"], ["ingest", "--nonsense"], ["ingest", ".", "--min-face", "0"]])
+@pytest.mark.parametrize("words", [["serach"], ["verify", "--pears"], ["ingest", "--nonsense"], ["ingest", ".", "--min-face", "0"]])
 def test_what_the_command_line_does_not_know(words: list[str], type_: Type) -> None:
     result = type_(*words)
     assert result.code == 2

@@ -132,3 +132,11 @@ def test_notes_are_kept_beside_the_recipe_until_they_are_forgotten(client: Elast
     found = collections.get(client, name)
     assert found.notes == {"one": {"a": [1, 2.5]}, "three": 3}
     assert (found.recipe, found.created, found.index_type) == (made.recipe, made.created, made.index_type)
+
+
+def test_ensure_makes_what_is_not_there_and_keeps_what_is(client: Elasticsearch, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = collections.ensure(client, name, RECIPE)
+    assert collections.ensure(client, name, RECIPE | {"model": "Facenet"}).recipe == made.recipe == RECIPE
+    answers = iter([None, made])  # not there yet at the first look: another makes it in between
+    monkeypatch.setattr(collections, "find", lambda *_: next(answers))
+    assert collections.ensure(client, name, RECIPE | {"model": "Facenet"}) == made
