@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from types import ModuleType
 from typing import Any
@@ -142,6 +143,7 @@ class _Child:
 @contextmanager
 def _uninterrupted() -> Iterator[None]:
     """Has a child begin with Ctrl-C held back: it is for the parent, and the child's imports would die of it loudly."""
+    resource_tracker.ensure_running()  # which a first process would start, and let Ctrl-C through again
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
