@@ -38,10 +38,12 @@ def run(*, json: bool) -> bool:
         EngineError: the portraits can't be brought (code ``download``), or Elasticsearch can't be started.
     """
     from es import client as connection
+    from es.collections import get
     from photos.places import File
     from photos.sources import Source
-    from query.page import card, write
-    from query.search import PairThreshold, searcher
+    from query.crops import card
+    from query.page import write
+    from query.search import meaning_of, searcher
     from query.tables import tables
     from query.targets import looked_at
 
@@ -50,7 +52,7 @@ def run(*, json: bool) -> bool:
     with connection.connect(settings(), say) as client:
         recipe = _ingest(client, photos / "people")
         say(f"Searching for the person on {TARGET}, which was not ingested ...")
-        searching = searcher(client, COLLECTION, PairThreshold(recipe.search_threshold))
+        searching = searcher(client, COLLECTION, meaning_of(client, get(client, COLLECTION), recipe))
         ((_, answer),) = searching.answers(looked_at([Source(TARGET, kept_in=File(str(photos / TARGET)))], recipe))
     write(PAGE, [card(answer, target, settings().max_pixels)], recipe)
     if json:

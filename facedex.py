@@ -14,7 +14,9 @@ import typer
 
 import es.commands
 import ingest.commands
+import query.calibrate_commands
 import query.commands
+import query.recall_commands
 from core.errors import (
     CollectionError,
     EngineError,
@@ -82,7 +84,7 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     help="Find one face among millions: photos go in, a photo comes back as a person.",
 )
-for room in (es.commands, ingest.commands, query.commands):
+for room in (es.commands, ingest.commands, query.commands, query.recall_commands):
     app.add_typer(room.app)
 
 

@@ -20,9 +20,9 @@ from es import collections
 from faces.agreement import agreed
 from faces.quality import gate
 from faces.recipe import DEFAULT, resolve, spelled
-from query import deepface_find, filters, given, targets
+from query import deepface_find, filters, given, knn, targets
 from query.combine import combined
-from query.search import DEFAULT_PEOPLE, Meaning, PairThreshold, Searcher, searcher
+from query.search import DEFAULT_PEOPLE, Searcher, meaning_of, searcher
 from query.verify import Verdict
 from query.verify import verify as judge
 
@@ -94,7 +94,8 @@ class Collection:
         self.name = found.name
         self.recipe = recipe
         self._client = client
-        self._meaning: Meaning = PairThreshold(recipe.search_threshold)
+        self._meaning = meaning_of(client, found, recipe, log.warning)
+        self._candidates: int | None = found.notes.get("num_candidates")
 
     def __enter__(self) -> Self:
         return self
@@ -124,6 +125,7 @@ class Collection:
         where: Sequence[str] = (),
         since: datetime | None = None,
         min_quality: Sequence[str] = (),
+        exact: bool = False,
         min_face: int = 80,
     ) -> Answer:
         """Who is on a photo: for every face in it the people it could be, best first.
@@ -134,6 +136,7 @@ class Collection:
             where: texts like ``person=Ada``, ``labels.camera=north``, ``image=/photos/2026/*`` or ``person!=Ada``.
             since: search among faces stored from then on.
             min_quality: search among faces with at least this, such as ``sharpness=30``.
+            exact: compare with every face, instead of asking the vector index.
             min_face: width in pixels from which faces are looked for.
 
         Raises:
@@ -141,7 +144,7 @@ class Collection:
             UsageError: what is asked for is not understood.
             EngineError: Elasticsearch can't be reached or refuses.
         """
-        searching = self._searcher(top, where, since, min_quality)
+        searching = self._searcher(top, where, since, min_quality, exact)
         ((_, answer),) = searching.answers([_seen(photo, self.recipe, min_face)])
         return answer
 
@@ -153,6 +156,7 @@ class Collection:
         where: Sequence[str] = (),
         since: datetime | None = None,
         min_quality: Sequence[str] = (),
+        exact: bool = False,
         min_face: int = 80,
         workers: int | None = None,
     ) -> Iterator[Answer]:
@@ -161,7 +165,7 @@ class Collection:
         A photo that can't be used has an answer with an ``error``, and the others go on. Many photos are looked at in ``workers``
         processes, by default one a core. The arguments and errors are otherwise those of :meth:`search`.
         """
-        searching = self._searcher(top, where, since, min_quality)
+        searching = self._searcher(top, where, since, min_quality, exact)
         sources = given.many(photos, _limits())
         return self._answers(searching, sources, min_face, workers)
 
@@ -178,6 +182,7 @@ class Collection:
         where: Sequence[str] = (),
         since: datetime | None = None,
         min_quality: Sequence[str] = (),
+        exact: bool = False,
         min_face: int = 80,
     ) -> Answer:
         """Who the one person is whom all photos show: one answer, for the face that they share. Photos that can't be used are left out.
@@ -187,16 +192,25 @@ class Collection:
         Raises:
             UsageError: none of the photos has a face.
         """
-        searching = self._searcher(top, where, since, min_quality)
+        searching = self._searcher(top, where, since, min_quality, exact)
         with closing(targets.looked_at(given.many(photos, _limits()), self.recipe, min_face=min_face, here=_at_hand)) as seen:
             together = combined(list(seen))
         ((_, answer),) = searching.answers([together])
         return answer
 
-    def _searcher(self, top: int, where: Sequence[str], since: datetime | None, min_quality: Sequence[str]) -> Searcher:
+    def _searcher(self, top: int, where: Sequence[str], since: datetime | None, min_quality: Sequence[str], exact: bool) -> Searcher:
         clauses = filters.clauses(self._client, self.name, where, since, gate(list(min_quality)))
         typed = [*where, *([f"since {since}"] if since else []), *min_quality]
-        return searcher(self._client, self.name, self._meaning, people=top, filters=clauses, typed=typed)
+        return searcher(
+            self._client,
+            self.name,
+            self._meaning,
+            exact=exact,
+            candidates=self._candidates,
+            people=top,
+            filters=clauses,
+            typed=typed,
+        )
 
     def verify(self, photo: PhotoLike, other: PhotoLike, *, min_face: int = 80) -> Verdict:
         """Whether two photos show the same person, by the models of the collection; its faces have no say. See :func:`facedex.verify`."""
@@ -260,6 +274,7 @@ class Collection:
         db_path: str | os.PathLike[str] | None = None,
         model_name: str | None = None,
         *,
+        exact: bool = False,
         min_face: int = 80,
         **options: Unpack[FindOptions],
     ) -> list[pd.DataFrame]:
@@ -272,6 +287,7 @@ class Collection:
             db_path: ingest this folder first, and search among its photos only; ``None`` for all of the collection as it is. Nothing is
                 embedded twice. With ``refresh_database=False`` nothing is ingested.
             model_name: refused unless it is the collection's model; ``detector_backend`` likewise.
+            exact: compare with every face, instead of asking the vector index.
             min_face: width in pixels from which faces are looked for.
             options: as of ``DeepFace.find``; what a collection can't honour is refused.
 
@@ -296,7 +312,17 @@ class Collection:
                 raise
             return [deepface_find.nobody(threshold, self.recipe)]
         faces = target.faces
-        return deepface_find.tables(self._client, self.name, self.recipe, faces, threshold, options, filters=clauses, renamed=renamed)
+        return deepface_find.tables(
+            self._client,
+            self.name,
+            self.recipe,
+            faces,
+            threshold,
+            options,
+            candidates=None if exact else self._candidates or knn.CANDIDATES,
+            filters=clauses,
+            renamed=renamed,
+        )
 
 
 def find(
@@ -306,6 +332,7 @@ def find(
     *,
     collection: str = DEFAULT_COLLECTION,
     url: str | None = None,
+    exact: bool = False,
     min_face: int = 80,
     **options: Unpack[FindOptions],
 ) -> list[pd.DataFrame]:
@@ -315,7 +342,7 @@ def find(
     """
     model, detector = model_name, options.get("detector_backend")
     with open(collection, url=url, create=db_path is not None, model=model, detector=detector) as opened:
-        return opened.find(img_path, db_path, model_name, min_face=min_face, **options)
+        return opened.find(img_path, db_path, model_name, exact=exact, min_face=min_face, **options)
 
 
 def verify(

@@ -7,7 +7,6 @@ The photos are copies of those in a folder, each with a comment of its own, so t
 
 from __future__ import annotations
 
-import json as jsons
 import sys
 import tempfile
 import threading
@@ -25,7 +24,8 @@ import typer
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # run as a program, from anywhere
 
-from core.terminal import say, show, table  # noqa: E402
+from bench.figures import tell  # noqa: E402
+from core.terminal import say  # noqa: E402
 
 _MEGABYTE = 1 << 20
 _SAMPLE_SECONDS = 0.5
@@ -169,13 +169,7 @@ def main(
         "stages": report["stages"],
         "bottleneck": report["bottleneck"],
     }
-    if json:
-        print(jsons.dumps(figures))
-        return
-    shown = table("", "", right=("",))
-    for name, value in figures.items():
-        shown.add_row(name.replace("_", " "), str(value))
-    show(shown)
+    tell(figures, json=json)
 
 
 if __name__ == "__main__":

@@ -46,8 +46,8 @@ def print_line(text: str) -> None:
         print(text, flush=True)  # noqa: T201
 
 
-def show(*renderables: str | Table) -> None:
-    """Prints text or tables for a person, on stdout."""
+def show(*renderables: RenderableType) -> None:
+    """Prints text, or tables and what else rich can show, for a person, on stdout."""
     writer = console(stderr=False)
     with writer.capture() as capture:
         for each in renderables:

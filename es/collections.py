@@ -81,15 +81,9 @@ def create(
         CollectionError: it exists already (code ``collection_exists``).
     """
     check_name(name)
-    if index_type not in INDEX_TYPES:
-        raise UsageError(f"{index_type!r} is no index type: use one of {', '.join(INDEX_TYPES)}.")
-    options: dict[str, Any] = {"type": index_type}
-    if index_type.endswith("hnsw"):
-        options |= _GRAPH
-    if not index_type.startswith(("flat", "hnsw")):
-        options["rescore_vector"] = {"oversample": _OVERSAMPLE}
     created = datetime.now(UTC).isoformat(timespec="seconds")
-    mapping = face_mapping(int(recipe["dims"]), str(recipe["metric"]), options, {"recipe": dict(recipe), "created": created})
+    meta = {"recipe": dict(recipe), "created": created}
+    mapping = face_mapping(int(recipe["dims"]), str(recipe["metric"]), index_options(index_type), meta)
     copies: dict[str, Any] = {"auto_expand_replicas": "0-1"} if replicas is None else {"number_of_replicas": replicas}
     layout = {"number_of_shards": 1, **copies}
     # The rejects first: the alias of the faces is what makes a collection, so a creation that is cut off leaves none.
@@ -113,6 +107,22 @@ def ensure(client: Elasticsearch, name: str, recipe: Mapping[str, Any]) -> Colle
         if error.code != "collection_exists":
             raise
         return get(client, name)  # another was quicker
+
+
+def index_options(index_type: str) -> dict[str, Any]:
+    """How the vectors of a type are indexed.
+
+    Raises:
+        UsageError: it is none of :data:`INDEX_TYPES`.
+    """
+    if index_type not in INDEX_TYPES:
+        raise UsageError(f"{index_type!r} is no index type: use one of {', '.join(INDEX_TYPES)}.")
+    options: dict[str, Any] = {"type": index_type}
+    if index_type.endswith("hnsw"):
+        options |= _GRAPH
+    if not index_type.startswith(("flat", "hnsw")):
+        options["rescore_vector"] = {"oversample": _OVERSAMPLE}
+    return options
 
 
 def _make(client: Elasticsearch, name: str, mapping: dict[str, Any], layout: dict[str, Any]) -> bool:

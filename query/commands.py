@@ -16,7 +16,7 @@ from core.errors import PhotoError, UsageError
 from core.files import read
 from core.settings import settings
 from core.terminal import DEFAULT_COLLECTION, DONE, INCOMPLETE, CollectionName, Json, print_json, say, show
-from query.search import DEFAULT_PEOPLE, PairThreshold, searcher
+from query.search import DEFAULT_PEOPLE, meaning_of, searcher
 
 if TYPE_CHECKING:
     from faces.recipe import Recipe
@@ -48,6 +48,7 @@ def search(
         typer.Option(help="Search among faces with at least this size, sharpness, brightness or frontal.", metavar="MEASURE=NUMBER"),
     ] = None,
     same_person: Annotated[bool, typer.Option("--same-person", help="All photos show one person: search for the face they share.")] = False,
+    exact: Annotated[bool, typer.Option("--exact", help="Compare with every face, instead of asking the vector index.")] = False,
     list_: Annotated[
         typer.FileText | None, typer.Option("--list", help="A file that names photos, one a line; - for stdin.", metavar="FILE")
     ] = None,
@@ -61,6 +62,11 @@ def search(
     model: Model = None,
     detector: Detector = None,
     html: Annotated[Path | None, typer.Option(help="Write the answers as one HTML page, with the faces.", metavar="FILE")] = None,
+    montage: Annotated[Path | None, typer.Option(help="Write the faces and the best matches as one picture.", metavar="FILE.png")] = None,
+    pictures: Annotated[
+        bool | None,
+        typer.Option("--pictures/--no-pictures", help="Show faces in the terminal (default: where it is known to).", show_default=False),
+    ] = None,
     csv: Annotated[bool, typer.Option("--csv", help="Print CSV: a row for each person named.")] = False,
     json: Json = False,
 ) -> None:
@@ -84,7 +90,7 @@ def search(
     from faces.agreement import agreed
     from faces.quality import gate
     from query import filters, targets
-    from query.output import Output
+    from query.output import Output, Wishes
 
     if json and csv:
         raise UsageError("Give --json or --csv, not both.")
@@ -95,12 +101,22 @@ def search(
     elif list_ is None:
         raise UsageError("Name a photo, or a --list of them.")
     least = gate(min_quality or [])
-    with Output(json=json, csv=csv, html=html) as output, connection.connect(settings(), say) as client:
+    wishes = Wishes(json=json, csv=csv, html=html, montage=montage, pictures=pictures)
+    with Output(wishes) as output, connection.connect(settings(), say) as client:
         found = get(client, collection)
         recipe = agreed(collection, found.recipe, model=model, detector=detector)
         clauses = filters.clauses(client, collection, where or [], since, least)
         typed = [*(where or []), *([f"since {since}"] if since else []), *(min_quality or [])]
-        searching = searcher(client, collection, PairThreshold(recipe.search_threshold), people=people, filters=clauses, typed=typed)
+        searching = searcher(
+            client,
+            collection,
+            meaning_of(client, found, recipe, say),
+            exact=exact,
+            candidates=found.notes.get("num_candidates"),
+            people=people,
+            filters=clauses,
+            typed=typed,
+        )
         sources = targets.named(itertools.chain(photos, targets.listed(list_) if list_ else ()), limits)
         seen = targets.looked_at(sources, recipe, min_face=min_face, workers=workers)
         with closing(seen):
@@ -171,7 +187,7 @@ def verify(
     else:
         from core.web import Limits
         from query import pairs as listed
-        from query.output import show_pairs
+        from query.pairs_output import show_pairs
 
         if photo is not None or (json and csv):
             raise UsageError("With --pairs, name no photos, and give --json or --csv, not both.")

@@ -1,8 +1,8 @@
-"""Where answers go: a table for a person, JSON or CSV lines for programs, and a page, all while the search goes on."""
+"""Where answers go: a table for a person, JSON or CSV lines for programs, a page and a picture, all while the search goes on."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -10,58 +10,76 @@ from typing import TYPE_CHECKING, Self
 from core.errors import PhotoError
 from core.files import check_writable
 from core.settings import settings
-from core.terminal import print_json, print_line, say, show, table
+from core.terminal import print_json, print_line, say, show
 
 if TYPE_CHECKING:
     from faces.recipe import Recipe
     from query.answers import Answer
-    from query.page import Card
-    from query.pairs import Judged
+    from query.crops import Card
     from query.targets import Target
 
 
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """What was asked for; a table if neither ``json`` nor ``csv``, with ``pictures`` of faces where the terminal shows them."""
+
+    json: bool = False
+    csv: bool = False
+    html: Path | None = None
+    montage: Path | None = None
+    pictures: bool | None = None
+
+
 class Output:
-    """Shows answers as they come; writes the page at the end.
+    """Shows answers as they come; writes the page and the picture at the end.
 
     Raises:
-        UsageError: the page can't be written.
+        UsageError: one of the files can't be written.
     """
 
-    def __init__(self, *, json: bool, csv: bool, html: Path | None) -> None:
+    def __init__(self, wishes: Wishes) -> None:
         self.missed = False  # whether there was a target for which nothing was found
-        self._json, self._csv, self._html = json, csv, html
+        self._wishes = wishes
         self._cards: list[Card] = []
         self._recipe: Recipe | None = None
         self._is_first = True
-        if html:
-            check_writable(html, "--html")
+        if wishes.html:
+            check_writable(wishes.html, "--html")
+        if wishes.montage:
+            from query import montage
+
+            montage.check(wishes.montage)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        if kind is None and self._html is not None and self._recipe is not None:
-            from query.page import write
+        if kind is not None or self._recipe is None:
+            return
+        if self._wishes.html is not None:
+            from query import page
 
-            write(self._html, self._cards, self._recipe)
-            say(f"The page: {self._html}")
+            page.write(self._wishes.html, self._cards, self._recipe)
+            say(f"The page: {self._wishes.html}")
+        if self._wishes.montage is not None:
+            from query import montage
+
+            montage.write(self._wishes.montage, self._cards)
+            say(f"The picture: {self._wishes.montage}")
 
     def add(self, target: Target, answer: Answer, recipe: Recipe) -> None:
         """Shows one answer."""
         self.missed |= not answer.found
         self._recipe = recipe
-        if self._json:
+        wishes = self._wishes
+        if wishes.json:
             print_json(answer.as_dict())
-        elif self._csv:
+        elif wishes.csv:
             self._rows(answer)
         else:
-            from query.tables import tables
-
-            show(*tables(answer))
-        if self._html:
-            from query.page import card
-
-            self._cards.append(card(answer, _bytes(target), settings().max_pixels))
+            self._table(target, answer)
+        if wishes.html or wishes.montage:
+            self._cards.append(_card(target, answer))
 
     def _rows(self, answer: Answer) -> None:
         from query import rows
@@ -72,38 +90,19 @@ class Output:
         for line in rows.lines(answer):
             print_line(line)
 
+    def _table(self, target: Target, answer: Answer) -> None:
+        from query import pictures
+        from query.tables import tables
 
-def _bytes(target: Target) -> bytes:
+        protocol = pictures.protocol(self._wishes.pictures)
+        show(*tables(answer, pictures.strips(_card(target, answer), protocol) if protocol else ()))
+
+
+def _card(target: Target, answer: Answer) -> Card:
+    from query.crops import card
+
     try:
-        return target.place.read()
+        data = target.place.read()
     except PhotoError:
-        return b""
-
-
-def show_pairs(pairs: Iterable[Judged], recipe: Recipe, *, json: bool, csv: bool) -> int:
-    """Shows verdicts on pairs as they come, then how often they are right; says how many pairs have a photo that can't be used."""
-    from query import rows
-    from query.pairs import HEAD
-    from query.rates import Rates
-
-    rates = Rates(recipe.threshold)
-    if csv:
-        print_line(rows.line(HEAD))
-    for judged in pairs:
-        rates.add(judged)
-        if json:
-            print_json(judged.as_dict())
-        elif csv:
-            print_line(rows.line(judged.as_row()))
-        elif judged.error is not None:
-            say(f"facedex: line {judged.pair.line}: {judged.error[1]}")
-    if json:
-        print_json({"summary": rates.as_dict()})
-    elif csv:
-        say("\n".join(f"{what}: {how_much}" for what, how_much in rates.rows()))
-    else:
-        shown = table("pairs", f"{rates.pairs:,}")
-        for what, how_much in rates.rows()[1:]:
-            shown.add_row(what, how_much)
-        show(shown)
-    return rates.errors
+        data = b""
+    return card(answer, data, settings().max_pixels)

@@ -5,60 +5,27 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from core.errors import PhotoError, StorageError
-from core.files import read
+from core.errors import StorageError
+from query import words
+from query.crops import Card, card, jpeg, stored
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
     from faces.recipe import Recipe
-    from query.answers import Answer, Box, Match
+    from query.answers import Photo
 
-_SIDE = 192  # pixels of a cropped face; twice what is shown, for sharp screens
-_MARGIN = 0.35  # of the box, on each side: a face alone is hard to recognise
+__all__ = ["Card", "card", "write"]
 
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """One match with its picture, as a data address (empty where the photo is gone)."""
-
-    match: Match
-    picture: str
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One face of a target with what was found for it."""
-
-    picture: str
-    found: list[Found]
-
-
-@dataclass(frozen=True, slots=True)
-class Card:
-    """One target photo."""
-
-    answer: Answer
-    rows: list[Row]
-
-
-def card(answer: Answer, data: bytes, max_pixels: int) -> Card:
-    """The card of one answer; pictures are cropped at once, so that no photo has to be kept."""
-    pixels = _pixels(data, max_pixels)
-    rows = [
-        Row(_crop(pixels, face.box), [Found(match, _crop(_stored(match.best.image, max_pixels), match.best.box)) for match in face.matches])
-        for face in answer.faces
-    ]
-    return Card(answer, rows)
+# Pixels of a face found. The best ones are looked at closely; a thousand large ones would make a page of 30 MB.
+_LARGE, _SMALL, _TINY = 320, 176, 96
+_CLOSELY = 12  # matches of each face that are shown large
+_OTHERS = 6  # of them, those whose other photos are shown, too
 
 
 def write(path: Path, cards: Sequence[Card], recipe: Recipe) -> None:
-    """Writes the page.
+    """Writes the page, piece by piece: of the stored photos, one is in memory at a time.
 
     Raises:
         StorageError: the file can't be written.
@@ -74,38 +41,34 @@ def _render(cards: Sequence[Card], recipe: Recipe) -> Iterator[str]:
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     # Names of people and photos come from outside: everything is escaped.
-    environment = Environment(loader=PackageLoader("query", "."), autoescape=True, undefined=StrictUndefined)
-    return environment.get_template("page.html").generate(cards=cards, recipe=recipe)
+    environment = Environment(
+        loader=PackageLoader("query", "."), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    several = sum(max(1, len(card.answer.faces)) for card in cards) > 1
+    helpers: dict[str, Any] = {"words": words, "address": _address, "small": _small, "found": _found, "others": _others}
+    return environment.get_template("page.html").generate(cards=cards, recipe=recipe, several=several, **helpers)
 
 
-def _stored(image: str, max_pixels: int) -> NDArray[np.uint8] | None:
-    try:
-        return _pixels(read(image), max_pixels)
-    except PhotoError:  # moved or deleted since it was ingested
-        return None
+def _found(card: Card, photo: Photo, rank: int) -> str:
+    return _address(jpeg(stored(photo, _LARGE if rank <= _CLOSELY else _SMALL, card.max_pixels)))
 
 
-def _pixels(data: bytes, max_pixels: int) -> NDArray[np.uint8] | None:
-    from faces.photo import decode
-
-    try:
-        return decode(data, max_pixels=max_pixels).pixels
-    except PhotoError:
-        return None
+def _others(card: Card, photos: Sequence[Photo], rank: int) -> Iterator[tuple[Photo, str | None]]:
+    """The other photos of a person found; with small pictures, if the person is near the top."""
+    for photo in photos[1:]:
+        yield photo, _address(jpeg(stored(photo, _TINY, card.max_pixels))) if rank <= _OTHERS else None
 
 
-def _crop(pixels: NDArray[np.uint8] | None, box: Box) -> str:
-    """A square around the box as a JPEG in a data address; empty without pixels."""
-    if pixels is None:
+def _small(face: bytes) -> str:
+    """A target's face for the index."""
+    if not face:
         return ""
     from PIL import Image
 
-    from faces.quality import square
+    with Image.open(io.BytesIO(face), formats=["JPEG"]) as image:  # our own JPEG
+        return _address(jpeg(image.resize((_TINY, _TINY), Image.Resampling.LANCZOS)))
 
-    x, y, width, height = box
-    side = max(width, height) * (1 + 2 * _MARGIN)
-    face = Image.fromarray(square(pixels, x + width / 2, y + height / 2, side, max(1, round(side) // (4 * _SIDE))))
-    face = face.resize((_SIDE, _SIDE), Image.Resampling.LANCZOS)
-    buffer = io.BytesIO()
-    face.save(buffer, "JPEG", quality=85)
-    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+
+def _address(data: bytes) -> str:
+    """A picture as a data address; empty for none."""
+    return "data:image/jpeg;base64," + base64.b64encode(data).decode("ascii") if data else ""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Protocol
 
+from es.client import speaking
+from es.documents import alias
 from query.answers import Answer, FaceAnswer, Match, Photo
 
 if TYPE_CHECKING:
@@ -14,6 +16,8 @@ if TYPE_CHECKING:
     from elasticsearch import Elasticsearch
     from numpy.typing import NDArray
 
+    from es.collections import Collection
+    from faces.recipe import Recipe
     from query.filters import Clause
     from query.knn import Hit
     from query.targets import Target
@@ -51,6 +55,30 @@ class PairThreshold:
     def fpir(self, distance: float) -> float | None:
         """Not known."""
         return None
+
+
+def meaning_of(client: Elasticsearch, collection: Collection, recipe: Recipe, say: Callable[[str], None] = lambda _: None) -> Meaning:
+    """What distances mean in a collection: as it was calibrated, else by the threshold of its recipe.
+
+    Args:
+        client: the connection.
+        collection: what is searched.
+        recipe: its recipe.
+        say: told when the collection has another size by now.
+    """
+    from query.calibration import Calibration
+
+    calibration = Calibration.from_notes(collection.notes)
+    if calibration is None:
+        return PairThreshold(recipe.search_threshold)
+    with speaking():
+        faces = client.count(index=alias(collection.name))["count"]
+    if calibration.is_outdated(faces):
+        say(
+            f"facedex: {collection.name} was calibrated with {calibration.faces:,} faces and has {faces:,}, so strangers are accepted at "
+            f"another rate: `facedex collections calibrate {collection.name}` measures again."
+        )
+    return calibration
 
 
 @dataclass(slots=True)
@@ -142,18 +170,43 @@ def searcher(
     name: str,
     meaning: Meaning,
     *,
+    exact: bool = False,
     candidates: int | None = None,
     people: int = DEFAULT_PEOPLE,
     filters: Sequence[Clause] = (),
     typed: Sequence[str] = (),
 ) -> Searcher:
-    """A searcher through the vector index of a collection."""
-    from query import knn
+    """A searcher of a collection.
 
-    def nearest(vectors: Sequence[NDArray[np.float32]], k: int, but: Sequence[Sequence[str]]) -> Sequence[Sequence[Hit]]:
+    Args:
+        client: the connection.
+        name: the collection.
+        meaning: judges distances.
+        exact: compares with every face, instead of asking the vector index.
+        candidates: faces that the vector index looks at (see :func:`query.knn.nearest`).
+        people: how many to name for each face.
+        filters: which faces to search among.
+        typed: the same as a person typed it.
+    """
+
+    def through_index(vectors: Sequence[NDArray[np.float32]], k: int, but: Sequence[Sequence[str]]) -> Sequence[Sequence[Hit]]:
+        from query import knn
+
         return knn.nearest(client, name, vectors, k, candidates=candidates or knn.CANDIDATES, filters=filters, but=but)
 
-    return Searcher(name, nearest, meaning, people=people, filters=typed)
+    def through_all(vectors: Sequence[NDArray[np.float32]], k: int, but: Sequence[Sequence[str]]) -> Sequence[Sequence[Hit]]:
+        import numpy as np
+
+        from query.exact import exact as compare
+
+        found: dict[int, Sequence[Hit]] = {}
+        for named in dict.fromkeys(map(tuple, but)):  # all of the first round leave out nobody
+            numbers = [number for number, left_out in enumerate(but) if tuple(left_out) == named]
+            hits = compare(client, name, np.stack([vectors[number] for number in numbers]), k, filters=filters, but=named)
+            found |= zip(numbers, hits, strict=True)
+        return [found[number] for number in range(len(vectors))]
+
+    return Searcher(name, through_all if exact else through_index, meaning, people=people, filters=typed)
 
 
 def _rounded(rate: float | None) -> float | None:

@@ -3,7 +3,9 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +14,16 @@ import pytest
 from elasticsearch import Elasticsearch
 from PIL import Image
 
+from core.errors import EngineError
 from core.settings import settings
 from es import collections
 from es.documents import alias
 from faces.recipe import DEFAULT
+from ingest import resume
 from ingest.report import RejectsFile, Report
 from ingest.run import Options, ingest
-from photos.sources import PersonFrom, photos
+from photos.places import Nowhere
+from photos.sources import PersonFrom, Source, photos
 from tests.faces_made import small_copies, worker_at_work
 from workers.worker import Detection
 
@@ -169,3 +174,61 @@ def test_the_engine_that_goes_away_is_told(name: str, tmp_path: Path, portraits:
     assert done.stderr.count("\n") == 1
     assert "can't be reached" in done.stderr
     assert settings().url is None
+
+
+def test_many_new_photos_switch_to_a_bulk_load_and_back(
+    client: Elasticsearch, name: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ingest.run._MANY", 2)
+    monkeypatch.setattr("ingest.writer._CHUNK_FACES", 1)
+    collections.create(client, name, DEFAULT.as_dict())
+    intervals: list[str | None] = []
+
+    def seen(_: Report) -> None:
+        (shape,) = client.indices.get_settings(index=alias(name)).values()
+        intervals.append(shape["settings"]["index"].get("refresh_interval"))
+
+    with RejectsFile(folder.parent / "rejects.jsonl") as file:
+        ingest(client, name, DEFAULT, photos([folder], PersonFrom.folder), file, Options(workers=0, merge=False), seen)
+    assert intervals[0] is None
+    assert intervals[-1] == "-1"
+    (shape,) = client.indices.get_settings(index=alias(name)).values()
+    assert "refresh_interval" not in shape["settings"]["index"]
+
+
+def test_photos_are_taken_no_faster_than_they_are_stored(client: Elasticsearch, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    taken = 0
+    full, room = threading.Event(), threading.Event()
+
+    def endless() -> Iterator[Source]:
+        nonlocal taken
+        for taken in range(1_000_000):
+            yield Source(f"/nowhere/{taken}", kept_in=Nowhere("It is not there."))
+
+    def stuck(*_: object) -> list[object]:
+        full.set()
+        room.wait(60)
+        raise EngineError("The disk is slow no more.", code="unreachable")
+
+    monkeypatch.setattr("ingest.writer.send", stuck)
+    collections.create(client, name, DEFAULT.as_dict())
+    ended: list[Exception] = []
+
+    def run_() -> None:
+        with RejectsFile(settings().data_dir / "rejects" / f"{name}.jsonl") as file:
+            try:
+                ingest(client, name, DEFAULT, endless(), file, Options(workers=1))
+            except EngineError as error:
+                ended.append(error)
+
+    thread = threading.Thread(target=run_)
+    thread.start()
+    assert full.wait(60)
+    before = -1
+    while before != taken:  # what is ahead may still be taken
+        before = taken
+        time.sleep(0.5)
+    assert taken < 8 * resume._LARGEST  # batches read, asked and decided, and what is on its way to be stored
+    room.set()
+    thread.join(60)
+    assert len(ended) == 1

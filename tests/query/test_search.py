@@ -12,11 +12,13 @@ from es.documents import alias
 from faces.face import distance
 from faces.recipe import DEFAULT
 from ingest.writer import Writer
+from photos.places import Given
 from photos.sources import Source
 from query.answers import Answer, Match
-from query.search import PairThreshold, searcher
-from query.targets import looked_at
-from tests.faces_made import lost, vector, work
+from query.calibration import Calibration
+from query.search import PairThreshold, meaning_of, searcher
+from query.targets import Target, looked_at
+from tests.faces_made import face, lost, vector, work
 
 
 def near(seed: int, how_far: float, other: int) -> NDArray[np.float32]:
@@ -125,3 +127,24 @@ def test_every_face_of_a_target_is_searched(
     assert len(answer.faces) == 2
     areas = [face.box[2] * face.box[3] for face in answer.faces]
     assert areas == sorted(areas, reverse=True)
+
+
+def test_a_calibrated_collection_tells_what_its_distances_mean(client: Elasticsearch, name: str, fill: Writer) -> None:
+    list(fill.write([work(f"{seed}.jpg", seed, person=f"p{seed}") for seed in range(10)]))
+    client.indices.refresh(index=alias(name))
+    curve = ((0.0, 0.0, 1.0), (0.1, 0.1, 0.5), (0.2, 1.0, 0.0))
+    made = Calibration(0.05, 0.05, 0.05, 0.75, 10, 1000, 1000, 500, 0, 1.0, curve, "2026-11-24T00:00:00+00:00")
+    collection = collections.annotate(client, name, calibration=made.as_dict())
+    said: list[str] = []
+    meaning = meaning_of(client, collection, DEFAULT, said.append)
+    target = Target("who.jpg", Given(b""), (face(1),))
+    ((_, answer),) = searcher(client, name, meaning).answers([target])
+    assert (answer.threshold, answer.fpir) == (0.05, 0.05)
+    matches = answer.faces[0].matches
+    assert [match.verified for match in matches] == [True] + [False] * 4
+    assert matches[0].fpir == 0.003, "of a thousand people, none came as near"
+    assert matches[1].fpir == 1.0
+    assert not said
+    meaning_of(client, collections.annotate(client, name, calibration=made.as_dict() | {"faces": 100}), DEFAULT, said.append)
+    assert "has 10" in said[0]
+    assert meaning_of(client, collections.annotate(client, name, calibration=None), DEFAULT) == PairThreshold(DEFAULT.search_threshold)

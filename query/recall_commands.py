@@ -1,0 +1,139 @@
+"""The commands that measure the search on one's own collection."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from core.settings import settings
+from core.terminal import DEFAULT_COLLECTION, CollectionName, Json, print_json, say, show, table
+
+if TYPE_CHECKING:
+    from elasticsearch import Elasticsearch
+
+    from es.collections import Collection
+    from query.recall import Level, Measured, Probes, Truth
+
+app = typer.Typer()
+bench = typer.Typer(no_args_is_help=True, help="Measure the search on your own collection.\n\nExample: facedex bench recall -c faces")
+app.add_typer(bench, name="bench")
+
+
+@bench.callback()
+def _bench() -> None:
+    """Keeps `recall` a command of its own while it is the only one."""
+
+
+@bench.command()
+def recall(
+    collection: CollectionName = DEFAULT_COLLECTION,
+    probes: Annotated[int, typer.Option(min=2, max=10_000, help="How many faces to draw from the collection and search for.")] = 500,
+    k: Annotated[int, typer.Option("--k", min=1, max=1000, help="How many nearest faces of each to compare.")] = 10,
+    index_types: Annotated[
+        str | None,
+        typer.Option(help="Measure copies of the faces under these index types, too; each is deleted afterwards.", metavar="TYPE,TYPE"),
+    ] = None,
+    store: Annotated[bool, typer.Option("--store", help="Have searches of this collection use the recommended number.")] = False,
+    json: Json = False,
+) -> None:
+    """Tell what the approximate search loses against the exact one, by the number of candidates that it looks at.
+
+    recall: of the k nearest faces, how many it finds; same first: how often its first face is the nearest one; right person: how often
+    that is the same person, where another photo shows them. A photo never finds itself.
+
+    Example: facedex bench recall -c faces --index-types hnsw,bbq_hnsw
+    """
+    from es import client as connection
+    from es.collections import annotate, count, get, index_options
+    from query.recall import draw, truth
+
+    types = [each.strip() for each in (index_types or "").split(",") if each.strip()]
+    for each in types:
+        index_options(each)  # refuses what is none, before the work begins
+    with connection.connect(settings(), say) as client:
+        found = get(client, collection)
+        faces = count(client, found)["faces"]
+        drawn = draw(client, found, probes)
+        say(f"Compares {len(drawn):,} faces of {collection} with all {faces:,}.")
+        known = truth(client, found, drawn, k)
+        measured = _measure(client, found, types, drawn, known, k, faces)
+        best = measured[0].recommended
+        if store and best is not None:
+            annotate(client, collection, num_candidates=best.num_candidates)
+    if json:
+        document: dict[str, Any] = {
+            "collection": collection,
+            "faces": faces,
+            "probes": len(drawn),
+            "probes_with_mates": sum(drawn.mates),
+            "k": k,
+            "exact": {"labelled_rank1": known.rank1, "seconds": round(known.seconds, 3)},
+            "indices": [each.as_dict() for each in measured],
+            "stored": best.num_candidates if store and best is not None else None,
+        }
+        print_json(document)
+        return
+    _show(measured, known, len(drawn), k)
+    show(*_advice(measured[0], k, collection, store))
+
+
+def _measure(
+    client: Elasticsearch, collection: Collection, types: list[str], probes: Probes, known: Truth, k: int, faces: int
+) -> list[Measured]:
+    """The collection's own index first, then the copies."""
+    from query.recall import Measured, measure
+
+    def seen(level: Level) -> None:
+        say(f"{level.num_candidates:,} candidates: recall {level.recall:.2%}, the same first {level.rank1:.2%}")
+
+    def one(index: str, index_type: str, *, is_copy: bool) -> Measured:
+        return Measured(index_type, is_copy, faces, measure(client, index, probes, known, k, faces=faces, seen=seen))
+
+    measured = [one(collection.index, collection.index_type, is_copy=False)]
+    if types:
+        from es.copies import copy, sweep
+
+        sweep(client, collection)
+        for index_type in types:
+            say(f"Copies the faces into an index of type {index_type}.")
+            with copy(client, collection, index_type) as index:
+                measured.append(one(index, index_type, is_copy=True))
+    return measured
+
+
+def _show(measured: list[Measured], known: Truth, probes: int, k: int) -> None:
+    right = ("candidates", f"recall@{k}", "same first", "right person", "compared", "median ms", "95 % ms")
+    shown = table("index type", *right, right=right)
+    shown.add_row("exact", "", _share(1.0), _share(1.0), _share(known.rank1), f"{measured[0].faces:,}", "", "")
+    for each in measured:
+        for level in each.levels:
+            shares = (_share(level.recall), _share(level.rank1), _share(level.labelled_rank1))
+            name = each.index_type + (" (copy)" if each.is_copy else "")
+            times = (f"{level.median_ms:.1f}", f"{level.p95_ms:.1f}")
+            shown.add_row(name, f"{level.num_candidates:,}", *shares, f"{level.compared:,}", *times)
+    show(shown, f"The exact search of all {probes:,} faces together took {known.seconds:.1f} s.")
+
+
+def _share(value: float | None) -> str:
+    return "" if value is None else f"{value:.2%}"
+
+
+def _advice(measured: Measured, k: int, collection: str, stored: bool) -> list[str]:
+    from query.recall import RANK1, RECALL
+
+    best = measured.recommended
+    if best is None:
+        return ["Every face is compared, whatever the number of candidates: there is nothing to choose. Measure again when there are more."]
+    aims = {"rank1": f"the same first for {RANK1:.1%} of the faces", "recall": f"{RECALL:.0%} of the {k} nearest"}
+    reached = " and ".join(aims[aim] for aim in best.reached)
+    missed = " and ".join(words for aim, words in aims.items() if aim not in best.reached)
+    said = f"Recommended: {best.num_candidates:,} candidates" + (f", which find {reached}." if reached else ".")
+    if missed:
+        said += f" No number that was measured finds {missed}: `facedex search --exact` does."
+    kept = (
+        f"Stored: searches of {collection} look at {best.num_candidates:,} candidates."
+        if stored
+        else f"`facedex bench recall -c {collection} --store` has searches use it."
+    )
+    return [said, kept]
