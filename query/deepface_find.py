@@ -106,7 +106,7 @@ def tables(
     farthest = math.inf if options.get("similarity_search") else threshold
     vectors = [face.embedding for face in faces]
 
-    def nearest(wanted: int) -> list[list[Hit]]:
+    def nearest(wanted: int) -> Sequence[Sequence[Hit]]:
         if candidates is not None:
             return knn.nearest(client, name, vectors, wanted, candidates=candidates, filters=filters, source=_SOURCE)
         import numpy as np
@@ -125,7 +125,7 @@ def nobody(threshold: float, recipe: Recipe) -> pd.DataFrame:
     return _table((0, 0, 0, 0), [], threshold, recipe)
 
 
-def _within(nearest: Callable[[int], list[list[Hit]]], k: int | None, farthest: float) -> list[list[Hit]]:
+def _within(nearest: Callable[[int], Sequence[Sequence[Hit]]], k: int | None, farthest: float) -> Sequence[Sequence[Hit]]:
     """The k nearest; without k all that are near enough: more are asked for until one of them is not."""
     wanted = min(k or _FIRST, knn.MOST_FACES)
     while True:
