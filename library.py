@@ -144,7 +144,7 @@ class Collection:
             UsageError: what is asked for is not understood.
             EngineError: Elasticsearch can't be reached or refuses.
         """
-        searching = self._searcher(top, where, since, min_quality, exact)
+        searching = self._searcher(top, where, since, min_quality, exact=exact)
         ((_, answer),) = searching.answers([_seen(photo, self.recipe, min_face)])
         return answer
 
@@ -165,7 +165,7 @@ class Collection:
         A photo that can't be used has an answer with an ``error``, and the others go on. Many photos are looked at in ``workers``
         processes, by default one a core. The arguments and errors are otherwise those of :meth:`search`.
         """
-        searching = self._searcher(top, where, since, min_quality, exact)
+        searching = self._searcher(top, where, since, min_quality, exact=exact)
         sources = given.many(photos, _limits())
         return self._answers(searching, sources, min_face, workers)
 
@@ -192,13 +192,13 @@ class Collection:
         Raises:
             UsageError: none of the photos has a face.
         """
-        searching = self._searcher(top, where, since, min_quality, exact)
+        searching = self._searcher(top, where, since, min_quality, exact=exact)
         with closing(targets.looked_at(given.many(photos, _limits()), self.recipe, min_face=min_face, here=_at_hand)) as seen:
             together = combined(list(seen))
         ((_, answer),) = searching.answers([together])
         return answer
 
-    def _searcher(self, top: int, where: Sequence[str], since: datetime | None, min_quality: Sequence[str], exact: bool) -> Searcher:
+    def _searcher(self, top: int, where: Sequence[str], since: datetime | None, min_quality: Sequence[str], *, exact: bool) -> Searcher:
         clauses = filters.clauses(self._client, self.name, where, since, gate(list(min_quality)))
         typed = [*where, *([f"since {since}"] if since else []), *min_quality]
         return searcher(

@@ -93,22 +93,6 @@ def create(
     return Collection(name, f"{alias(name)}-v1", recipe, index_type, int(recipe["dims"]), created)
 
 
-def ensure(client: Elasticsearch, name: str, recipe: Mapping[str, Any]) -> Collection:
-    """The collection of that name, made with this recipe where there is none. (One that is there has its own.)
-
-    Raises:
-        UsageError: a bad name.
-    """
-    if found := find(client, name):
-        return found
-    try:
-        return create(client, name, recipe)
-    except CollectionError as error:
-        if error.code != "collection_exists":
-            raise
-        return get(client, name)  # another was quicker
-
-
 def index_options(index_type: str) -> dict[str, Any]:
     """How the vectors of a type are indexed.
 
@@ -123,6 +107,22 @@ def index_options(index_type: str) -> dict[str, Any]:
     if not index_type.startswith(("flat", "hnsw")):
         options["rescore_vector"] = {"oversample": _OVERSAMPLE}
     return options
+
+
+def ensure(client: Elasticsearch, name: str, recipe: Mapping[str, Any]) -> Collection:
+    """The collection of that name, made with this recipe where there is none. (One that is there has its own.)
+
+    Raises:
+        UsageError: a bad name.
+    """
+    if found := find(client, name):
+        return found
+    try:
+        return create(client, name, recipe)
+    except CollectionError as error:
+        if error.code != "collection_exists":
+            raise
+        return get(client, name)  # another was quicker
 
 
 def _make(client: Elasticsearch, name: str, mapping: dict[str, Any], layout: dict[str, Any]) -> bool:
