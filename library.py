@@ -20,7 +20,7 @@ from es import collections
 from faces.agreement import agreed
 from faces.quality import gate
 from faces.recipe import DEFAULT, resolve, spelled
-from query import deepface_find, filters, given, targets
+from query import deepface_find, filters, given, knn, targets
 from query.combine import combined
 from query.search import DEFAULT_PEOPLE, Searcher, meaning_of, searcher
 from query.verify import Verdict
@@ -202,7 +202,14 @@ class Collection:
         clauses = filters.clauses(self._client, self.name, where, since, gate(list(min_quality)))
         typed = [*where, *([f"since {since}"] if since else []), *min_quality]
         return searcher(
-            self._client, self.name, self._meaning, exact=exact, candidates=self._candidates, people=top, filters=clauses, typed=typed
+            self._client,
+            self.name,
+            self._meaning,
+            exact=exact,
+            candidates=self._candidates,
+            people=top,
+            filters=clauses,
+            typed=typed,
         )
 
     def verify(self, photo: PhotoLike, other: PhotoLike, *, min_face: int = 80) -> Verdict:
@@ -267,6 +274,7 @@ class Collection:
         db_path: str | os.PathLike[str] | None = None,
         model_name: str | None = None,
         *,
+        exact: bool = False,
         min_face: int = 80,
         **options: Unpack[FindOptions],
     ) -> list[pd.DataFrame]:
@@ -279,6 +287,7 @@ class Collection:
             db_path: ingest this folder first, and search among its photos only; ``None`` for all of the collection as it is. Nothing is
                 embedded twice. With ``refresh_database=False`` nothing is ingested.
             model_name: refused unless it is the collection's model; ``detector_backend`` likewise.
+            exact: compare with every face, instead of asking the vector index.
             min_face: width in pixels from which faces are looked for.
             options: as of ``DeepFace.find``; what a collection can't honour is refused.
 
@@ -303,7 +312,17 @@ class Collection:
                 raise
             return [deepface_find.nobody(threshold, self.recipe)]
         faces = target.faces
-        return deepface_find.tables(self._client, self.name, self.recipe, faces, threshold, options, filters=clauses, renamed=renamed)
+        return deepface_find.tables(
+            self._client,
+            self.name,
+            self.recipe,
+            faces,
+            threshold,
+            options,
+            candidates=None if exact else self._candidates or knn.CANDIDATES,
+            filters=clauses,
+            renamed=renamed,
+        )
 
 
 def find(
@@ -313,6 +332,7 @@ def find(
     *,
     collection: str = DEFAULT_COLLECTION,
     url: str | None = None,
+    exact: bool = False,
     min_face: int = 80,
     **options: Unpack[FindOptions],
 ) -> list[pd.DataFrame]:
@@ -322,7 +342,7 @@ def find(
     """
     model, detector = model_name, options.get("detector_backend")
     with open(collection, url=url, create=db_path is not None, model=model, detector=detector) as opened:
-        return opened.find(img_path, db_path, model_name, min_face=min_face, **options)
+        return opened.find(img_path, db_path, model_name, exact=exact, min_face=min_face, **options)
 
 
 def verify(

@@ -182,11 +182,12 @@ def verify(
     if pairs is None:
         if photo is None or other is None or csv:
             raise UsageError("Name two photos, or a list of pairs with --pairs; --csv is for the latter.")
+        _check([str(photo), str(other)])
         _verify(photo, other, resolve(model, detector), min_face, json)
     else:
         from core.web import Limits
         from query import pairs as listed
-        from query.output import show_pairs
+        from query.pairs_output import show_pairs
 
         if photo is not None or (json and csv):
             raise UsageError("With --pairs, name no photos, and give --json or --csv, not both.")
@@ -202,7 +203,6 @@ def _verify(photo: Path, other: Path, recipe: Recipe, min_face: int, json: bool)
     from faces.pipeline import Pipeline
     from query.verify import verify as judge
 
-    _check([str(photo), str(other)])
     pipeline = Pipeline(recipe, min_face=min_face)
     found = []
     for path in (photo, other):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from core.addresses import scheme, shown
@@ -81,6 +81,7 @@ def tables(
     threshold: float,
     options: FindOptions,
     *,
+    candidates: int | None = knn.CANDIDATES,
     filters: Sequence[Clause] = (),
     renamed: Mapping[str, str] | None = None,
 ) -> list[pd.DataFrame]:
@@ -93,6 +94,7 @@ def tables(
         faces: of the photo.
         threshold: what applies where the options name none.
         options: ``similarity_search``, ``k`` and ``threshold`` are used.
+        candidates: faces that the vector index looks at; ``None`` compares with every face instead.
         filters: what a stored face has to meet.
         renamed: what beginnings of paths are called in the tables.
 
@@ -102,7 +104,18 @@ def tables(
     given = options.get("threshold")
     threshold = threshold if given is None else given
     farthest = math.inf if options.get("similarity_search") else threshold
-    found = _nearest(client, name, faces, options.get("k"), farthest, filters)
+    vectors = [face.embedding for face in faces]
+
+    def nearest(wanted: int) -> Sequence[Sequence[Hit]]:
+        if candidates is not None:
+            return knn.nearest(client, name, vectors, wanted, candidates=candidates, filters=filters, source=_SOURCE)
+        import numpy as np
+
+        from query.exact import exact
+
+        return exact(client, name, np.stack(vectors), wanted, filters=filters, source=_SOURCE)
+
+    found = _within(nearest, options.get("k"), farthest)
     rows = [[_row(hit, renamed or {}) for hit in hits if _distance(hit) <= farthest] for hits in found]
     return [_table(face.box, rows_, threshold, recipe) for face, rows_ in zip(faces, rows, strict=True)]
 
@@ -112,13 +125,11 @@ def nobody(threshold: float, recipe: Recipe) -> pd.DataFrame:
     return _table((0, 0, 0, 0), [], threshold, recipe)
 
 
-def _nearest(
-    client: Elasticsearch, name: str, faces: Sequence[Face], k: int | None, farthest: float, filters: Sequence[Clause]
-) -> list[list[Hit]]:
-    vectors = [face.embedding for face in faces]
+def _within(nearest: Callable[[int], Sequence[Sequence[Hit]]], k: int | None, farthest: float) -> Sequence[Sequence[Hit]]:
+    """The k nearest; without k all that are near enough: more are asked for until one of them is not."""
     wanted = min(k or _FIRST, knn.MOST_FACES)
     while True:
-        found = knn.nearest(client, name, vectors, wanted, filters=filters, source=_SOURCE)
+        found = nearest(wanted)
         if k or wanted == knn.MOST_FACES or all(len(hits) < wanted or _distance(hits[-1]) > farthest for hits in found):
             return found
         wanted = min(10 * wanted, knn.MOST_FACES)

@@ -132,6 +132,8 @@ def test_arrays_are_bgr_and_k_counts_rows(opened: facedex.Collection, portraits:
     (by_path,) = opened.find(portraits["obama2.jpg"], similarity_search=True, k=2)
     (by_array,) = opened.find(bgr, similarity_search=True, k=2)
     assert len(by_path) == 2
+    (exactly,) = opened.find(bgr, similarity_search=True, k=2, exact=True)
+    pd.testing.assert_frame_equal(by_path, exactly, atol=1e-6)
     pd.testing.assert_frame_equal(by_path, by_array)
 
 
