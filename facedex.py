@@ -5,6 +5,7 @@ Finds one face among millions. Every face becomes one vector, once; a search ask
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import sys
@@ -123,6 +124,9 @@ def main() -> None:
     for number in (signal.SIGTERM, signal.SIGHUP):  # a pod that is stopped, a terminal that is closed
         if signal.getsignal(number) is signal.SIG_DFL:
             signal.signal(number, signal.default_int_handler)  # as Ctrl-C
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # names that a terminal's or a pipe's encoding can't hold
+            stream.reconfigure(errors="backslashreplace")
     try:
         app(prog_name="facedex")
     except FacedexError as error:

@@ -194,7 +194,7 @@ class Collection:
         """
         searching = self._searcher(top, where, since, min_quality, exact=exact)
         with closing(targets.looked_at(given.many(photos, _limits()), self.recipe, min_face=min_face, here=_at_hand)) as seen:
-            together = combined(list(seen))
+            together = combined(list(seen), self.recipe.threshold)
         ((_, answer),) = searching.answers([together])
         return answer
 

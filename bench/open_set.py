@@ -202,6 +202,8 @@ def main(
     if (photos is None) == (collection is None):
         sys.exit("Give --photos or --collection.")
     with connect(settings(), say) as client:
+        if photos is not None and find(client, _NAME) is not None:
+            sys.exit(f"There is a collection {_NAME} already, perhaps of a run that was cut off: delete it first.")
         try:
             results = run(client, collection or _ingested(client, Path(photos or "")), splits, fpir or [0.01], bystanders=bystanders)
         finally:

@@ -41,9 +41,9 @@ def print_json(document: Mapping[str, Any]) -> None:
 
 
 def print_line(text: str) -> None:
-    """One line of stdout, for programs."""
+    """One line of stdout, for programs; on a terminal it does nothing but stand there."""
     with _reader():
-        print(text, flush=True)  # noqa: T201
+        print(plain(text) if sys.stdout.isatty() else text, flush=True)  # noqa: T201
 
 
 def show(*renderables: RenderableType) -> None:

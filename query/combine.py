@@ -17,14 +17,18 @@ if TYPE_CHECKING:
     from faces.face import Face
 
 
-def combined(targets: Sequence[Target]) -> Target:
+def combined(targets: Sequence[Target], threshold: float) -> Target:
     """One target out of all those that have a face. Its face is the one on the first photo that all of them show best.
 
-    Each face of the photo with the fewest is tried: with the nearest face of every other photo, the closest group wins. The mean of
-    its vectors, each brought to a length of 1, is nearer to another photo of the person than most of them are by themselves.
+    Each face of the photo with the fewest is tried: with the nearest face of every other photo, the closest group wins. Its mean is
+    searched for, and judged by the mean distance of its photos (see :class:`query.targets.Target`).
+
+    Args:
+        targets: the photos.
+        threshold: of pairs: a photo that is farther than this from all others shows somebody else.
 
     Raises:
-        UsageError: none of the photos has a face.
+        UsageError: none of the photos has a face, or they do not show one person (``not_the_same_person``).
     """
     shown = [target for target in targets if target.faces]
     if not shown:
@@ -34,9 +38,22 @@ def combined(targets: Sequence[Target]) -> Target:
     fewest = min(range(len(shown)), key=lambda number: len(vectors[number]))
     groups = [_group(vectors, seed) for seed in vectors[fewest]]
     chosen = max(groups, key=lambda group: _closeness(vectors, group))
-    mean: NDArray[np.float32] = np.stack([vectors[number][face] for number, face in enumerate(chosen)]).mean(axis=0)
+    together = np.stack([vectors[number][face] for number, face in enumerate(chosen)])
+    mean: NDArray[np.float32] = together.mean(axis=0)
+    if not _hangs_together(together, threshold):
+        odd = shown[int(np.argmin(together @ _unit(mean)))].name
+        raise UsageError(f"The photos do not show one person: {odd} is unlike the others.", code="not_the_same_person")
     face: Face = replace(shown[0].faces[chosen[0]], embedding=mean)
-    return Target(" + ".join(target.name for target in shown), shown[0].place, (face,))
+    return Target(" + ".join(target.name for target in shown), shown[0].place, (face,), agreement=float(np.linalg.norm(mean)))
+
+
+def _hangs_together(together: NDArray[np.float32], threshold: float) -> bool:
+    """Whether each photo is within the threshold of another one, and through others of all: years lie between photos of one person."""
+    near = 1 - together @ together.T <= threshold
+    reached = {0}
+    while more := {int(b) for a in reached for b in np.flatnonzero(near[a])} - reached:
+        reached |= more
+    return len(reached) == len(together)
 
 
 def _unit(vector: NDArray[np.float32]) -> NDArray[np.float32]:

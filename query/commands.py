@@ -50,7 +50,14 @@ def search(
     same_person: Annotated[bool, typer.Option("--same-person", help="All photos show one person: search for the face they share.")] = False,
     exact: Annotated[bool, typer.Option("--exact", help="Compare with every face, instead of asking the vector index.")] = False,
     list_: Annotated[
-        typer.FileText | None, typer.Option("--list", help="A file that names photos, one a line; - for stdin.", metavar="FILE")
+        typer.FileText | None,
+        typer.Option(
+            "--list",
+            help="A file of photos, one a line; - for stdin.",
+            metavar="FILE",
+            encoding="utf-8-sig",
+            errors="surrogateescape",
+        ),
     ] = None,
     min_face: MinFace = 80,
     workers: Annotated[
@@ -100,6 +107,8 @@ def search(
         targets.check(photos, limits)
     elif list_ is None:
         raise UsageError("Name a photo, or a --list of them.")
+    if list_ is not None and targets.STDIN in photos and list_.name == "<stdin>":
+        raise UsageError("Only one of them can come on stdin: a photo, or the list.")
     least = gate(min_quality or [])
     wishes = Wishes(json=json, csv=csv, html=html, montage=montage, pictures=pictures)
     with Output(wishes) as output, connection.connect(settings(), say) as client:
@@ -117,22 +126,22 @@ def search(
             filters=clauses,
             typed=typed,
         )
-        sources = targets.named(itertools.chain(photos, targets.listed(list_) if list_ else ()), limits)
+        sources = itertools.chain(targets.named(photos, limits), targets.listed(list_, limits) if list_ else ())
         seen = targets.looked_at(sources, recipe, min_face=min_face, workers=workers)
         with closing(seen):
-            for target, answer in searching.answers([_shared(seen)] if same_person else seen):
+            for target, answer in searching.answers([_shared(seen, recipe.threshold)] if same_person else seen):
                 output.add(target, answer, recipe)
     raise typer.Exit(INCOMPLETE if output.missed else DONE)
 
 
-def _shared(seen: Iterable[Target]) -> Target:
+def _shared(seen: Iterable[Target], threshold: float) -> Target:
     from query.combine import combined
 
     targets = list(seen)
     for target in targets:
         if target.error:
             say(f"facedex: {target.name} is left out: {target.error[1]}")
-    return combined(targets)
+    return combined(targets, threshold)
 
 
 def _check(photos: list[str]) -> None:

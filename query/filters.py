@@ -53,7 +53,10 @@ def clauses(
             wanted.setdefault(column, []).append(clause)
     made += [any_[0] if len(any_) == 1 else {"bool": {"should": any_}} for any_ in wanted.values()]
     if since is not None:
-        made.append({"range": {"@timestamp": {"gte": since.astimezone().isoformat()}}})
+        try:
+            made.append({"range": {"@timestamp": {"gte": since.astimezone().isoformat()}}})
+        except (ValueError, OverflowError):  # near the first or the last year
+            raise UsageError(f"--since {since} is out of range.", code="bad_filter") from None
     made += [{"range": {f"{_QUALITY}{measure}": {"gte": least}}} for measure, least in min_quality]
     return made
 
@@ -62,7 +65,7 @@ def _parsed(text: str) -> tuple[str, str, bool]:
     field, sign, value = text.partition("=")
     if not sign or not value or not field.rstrip("!"):
         raise UsageError(f"--where {text} is not understood: give FIELD=VALUE or FIELD!=VALUE.", code="bad_filter")
-    return field.removesuffix("!").strip(), value.strip(), field.endswith("!")
+    return field.removesuffix("!").strip(), value, field.endswith("!")
 
 
 def _column(client: Elasticsearch, name: str, field: str) -> str:

@@ -67,7 +67,7 @@ def draw(cards: Sequence[Card]) -> Image.Image:
     from PIL import Image, ImageDraw
 
     faces = [(card, number) for card in cards for number in range(len(card.answer.faces))]
-    told = [f"{card.answer.target}: {card.answer.error[1]}" for card in cards if card.answer.error]
+    told = [f"{Path(card.answer.target).name}: {card.answer.error[1]}" for card in cards if card.answer.error]
     if len(faces) > _MOST_FACES:
         told.insert(0, f"and {len(faces) - _MOST_FACES:,} more faces")
         faces = faces[:_MOST_FACES]

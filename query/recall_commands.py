@@ -59,8 +59,9 @@ def recall(
         known = truth(client, found, drawn, k)
         measured = _measure(client, found, types, drawn, known, k, faces)
         best = measured[0].recommended
-        if store and best is not None:
-            annotate(client, collection, num_candidates=best.num_candidates)
+        kept = best if store and best is not None and best.reached else None
+        if kept is not None:
+            annotate(client, collection, num_candidates=kept.num_candidates)
     if json:
         document: dict[str, Any] = {
             "collection": collection,
@@ -70,7 +71,7 @@ def recall(
             "k": k,
             "exact": {"labelled_rank1": known.rank1, "seconds": round(known.seconds, 3)},
             "indices": [each.as_dict() for each in measured],
-            "stored": best.num_candidates if store and best is not None else None,
+            "stored": kept.num_candidates if kept is not None else None,
         }
         print_json(document)
         return

@@ -34,5 +34,5 @@ def lines(answer: Answer) -> Iterator[str]:
 def line(cells: tuple[object, ...]) -> str:
     """One line of CSV, without its end."""
     text = io.StringIO()
-    csv.writer(text, lineterminator="").writerow(cells)
-    return text.getvalue()
+    csv.writer(text).writerow(cells)
+    return text.getvalue().removesuffix("\r\n")  # which has line breaks within a cell quoted, too

@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 DEFAULT_PEOPLE = 5
 _FACES = 100  # asked for at once
 _PHOTOS = 5  # shown of each person
-_TOGETHER = 64  # targets in one request
+_MORE = 8  # times as many faces, where those of somebody fill an exact answer
+_TOGETHER = 64  # targets that are answered together
+_HITS = 20_000  # in one answer of the server
 
 
 class Nearest(Protocol):
@@ -86,20 +88,23 @@ class _Search:
     """One face on its way to people."""
 
     vector: NDArray[np.float32]
+    agreement: float = 1.0  # see query.targets.Target
     found: dict[str, list[Photo]] = field(default_factory=dict)  # by person, or by face where there is none
     names: list[str] = field(default_factory=list)
     is_done: bool = False
 
     def take(self, hits: Sequence[Hit], wanted: int, people: int) -> None:
+        before = len(self.found)
         for hit in hits:
             person = hit["_source"].get("person")
             if person is None:  # a face whose person is not known stands for itself
-                self.found[f"face {hit['_id']}"] = [_photo(hit)]
+                self.found[f"face {hit['_id']}"] = [_photo(hit, self.agreement)]
                 continue
             if f"person {person}" not in self.found:
                 self.names.append(person)
-            self.found.setdefault(f"person {person}", []).append(_photo(hit))
-        self.is_done = len(self.found) >= people or len(hits) < wanted  # enough, or the collection has no others
+            self.found.setdefault(f"person {person}", []).append(_photo(hit, self.agreement))
+        # Enough, or the collection has no others, or (names too long to be left out) none that can be told apart.
+        self.is_done = len(self.found) >= people or len(hits) < wanted or len(self.found) == before
 
 
 class Searcher:
@@ -130,7 +135,8 @@ class Searcher:
         """
         size, targets = 1, iter(targets)
         while some := list(islice(targets, size)):
-            matches = iter(self.people([face.embedding for target in some for face in target.faces]))
+            faces = [(face.embedding, target.agreement) for target in some for face in target.faces]
+            matches = iter(self.people([vector for vector, _ in faces], [agreement for _, agreement in faces]))
             for target in some:
                 named = [FaceAnswer(face.box, face.confidence, next(matches)) for face in target.faces]
                 yield target, self._answer(target, named)
@@ -143,11 +149,17 @@ class Searcher:
         fpir = _rounded(self._meaning.fpir(threshold))
         return Answer(target.name, self.collection, named, threshold=threshold, fpir=fpir, filters=self._filters)
 
-    def people(self, vectors: Sequence[NDArray[np.float32]]) -> list[list[Match]]:
-        """For each vector the nearest distinct people, best first, each with their best photos."""
-        searches = [_Search(vector) for vector in vectors]
+    def people(self, vectors: Sequence[NDArray[np.float32]], agreements: Sequence[float] = ()) -> list[list[Match]]:
+        """For each vector the nearest distinct people, best first, each with their best photos.
+
+        Args:
+            vectors: float32, as long as the collection's.
+            agreements: of each (see :class:`query.targets.Target`); 1 by default.
+        """
+        searches = [_Search(*each) for each in zip(vectors, agreements or [1.0] * len(vectors), strict=True)]
         wanted = max(_FACES, 2 * self._people)
-        while open_ := [search for search in searches if not search.is_done]:
+        together = max(1, _HITS // wanted)
+        while open_ := [search for search in searches if not search.is_done][:together]:
             # One person can fill an answer: the next one is about everybody else.
             found = self._nearest([search.vector for search in open_], wanted, [search.names for search in open_])
             for search, hits in zip(open_, found, strict=True):
@@ -199,12 +211,17 @@ def searcher(
 
         from query.exact import exact as compare
 
-        found: dict[int, Sequence[Hit]] = {}
-        for named in dict.fromkeys(map(tuple, but)):  # all of the first round leave out nobody
-            numbers = [number for number, left_out in enumerate(but) if tuple(left_out) == named]
-            hits = compare(client, name, np.stack([vectors[number] for number in numbers]), k, filters=filters, but=named)
-            found |= zip(numbers, hits, strict=True)
-        return [found[number] for number in range(len(vectors))]
+        # One pass through the faces is for all: those to be left out, others for each, are dropped here, and more asked for instead.
+        probes, many = np.stack(vectors), k * (_MORE if any(but) else 1)
+        while True:
+            found = compare(client, name, probes, many, filters=filters)
+            kept = [
+                [hit for hit in hits if hit["_source"].get("person") not in left_out]
+                for hits, left_out in zip(found, map(set, but), strict=True)
+            ]
+            if all(len(mine) >= k or len(hits) < many for mine, hits in zip(kept, found, strict=True)):
+                return [mine[:k] for mine in kept]
+            many *= _MORE
 
     return Searcher(name, through_all if exact else through_index, meaning, people=people, filters=typed)
 
@@ -213,8 +230,8 @@ def _rounded(rate: float | None) -> float | None:
     return None if rate is None else round(rate, 6)
 
 
-def _photo(hit: Mapping[str, Any]) -> Photo:
+def _photo(hit: Mapping[str, Any], agreement: float) -> Photo:
     # The server's score of a cosine is (1 + cos) / 2; the distance is 1 - cos.
     box = hit["_source"]["face"]["box"]
-    distance = max(0.0, 2 - 2 * float(hit["_score"]))
+    distance = max(0.0, 1 - agreement * (2 * float(hit["_score"]) - 1))
     return Photo(hit["_source"]["image"]["path"], (box["x"], box["y"], box["w"], box["h"]), distance, hit["_id"])

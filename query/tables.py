@@ -35,7 +35,8 @@ def tables(answer: Answer, pictures: Sequence[RenderableType | None] = ()) -> It
         x, y, width, height = face.box
         title = f"{answer.target}, face {number} of {len(answer.faces)} ({width} x {height} pixels at {x}, {y})"
         if not face.matches:
-            yield f"{title}: the collection {answer.collection} holds no face to compare with"
+            among = "no face that meets what was asked for" if answer.filters else "no face to compare with"
+            yield f"{title}: the collection {answer.collection} holds {among}"
             continue
         yield title
         picture = pictures[number - 1] if number <= len(pictures) else None

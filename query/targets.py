@@ -10,6 +10,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from core.addresses import shown
 from core.errors import UsageError
 from core.files import MAX_BYTES
 from core.settings import settings
@@ -33,12 +34,17 @@ _FEW = 8  # targets that one process looks at sooner than others are started
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """One photo of who is looked for: as it was named, where it is, and its faces or what is wrong with it (a code and a sentence)."""
+    """One photo of who is looked for: as it was named, where it is, and its faces or what is wrong with it (a code and a sentence).
+
+    ``agreement`` is 1, but for several photos in one: the length of the mean of their vectors, each of length 1. The cosine with that
+    mean, times its length, is the mean of their cosines, which can be judged as that of one photo. The mean's own is nearer to everybody.
+    """
 
     name: str
     place: Place
     faces: tuple[Face, ...] = ()
     error: tuple[str, str] | None = None
+    agreement: float = 1.0
 
 
 def check(given: Sequence[str], limits: Limits) -> None:
@@ -58,7 +64,11 @@ def check(given: Sequence[str], limits: Limits) -> None:
 
 
 def named(given: Iterable[str], limits: Limits) -> Iterator[Source]:
-    """The photos that are meant, in order, lazily: files and addresses as they are named, all photos of folders, archives and CSV lists."""
+    """The photos that are meant, in order, lazily: files and addresses as they are named, all photos of folders, archives and CSV lists.
+
+    Raises:
+        UsageError: a name that is no source.
+    """
     for each in given:
         if each == STDIN:
             yield Source(STDIN, kept_in=_stdin())
@@ -70,9 +80,26 @@ def named(given: Iterable[str], limits: Limits) -> Iterator[Source]:
             yield from sources.photos([each], _kind(each), limits)
 
 
-def listed(lines: Iterable[str]) -> Iterator[str]:
-    """The names in a list of photos, one a line; empty lines are left out."""
-    return (name for line in lines if (name := line.rstrip("\r\n")))
+def listed(lines: Iterable[str], limits: Limits) -> Iterator[Source]:
+    """The photos that a list names, one a line, as :func:`named` takes them; empty lines are left out. A bad line harms no other.
+
+    Raises:
+        UsageError: there is no name in the list (``no_photos``).
+    """
+    is_empty = True
+    for name in (name for line in lines if (name := line.rstrip("\r\n"))):
+        is_empty, nothing = False, True
+        try:
+            for photo in named([name], limits) if name != STDIN else ():
+                nothing = False
+                yield photo
+        except UsageError as error:
+            yield Source(shown(name), kept_in=Nowhere(str(error), error.code))
+        else:
+            if nothing:
+                yield Source(shown(name), kept_in=Nowhere("There is no photo here."))
+    if is_empty:
+        raise UsageError("The list names no photo.", code="no_photos")
 
 
 def in_this_process(recipe: Recipe, *, min_face: int = 80, anti_spoofing: bool = False) -> Embedder:

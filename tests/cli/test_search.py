@@ -115,3 +115,35 @@ def test_exact_answers_are_those_of_the_index_where_that_misses_nothing(name: st
         for face, same in zip(one["faces"], other["faces"], strict=True):
             distances = [[match["distance"] for match in each["matches"]] for each in (face, same)]
             assert distances[0] == pytest.approx(distances[1], abs=2e-6)
+
+
+def test_a_bad_line_of_a_list_harms_no_other(name: str, people: Path, targets: Path, tmp_path: Path, type_: Type) -> None:
+    (tmp_path / "broken.zip").write_text("no archive")
+    (tmp_path / "empty").mkdir()
+    good = str(targets / "0000.jpg")
+    bad = [f"{tmp_path}/broken.zip", "gopher://x/y.jpg", f"{tmp_path}/empty", "-", "nowhere.jpg"]
+    lines = "\ufeff" + "\r\n".join([good, *bad, good])
+    listed = lines.encode() + b"\n" + bytes(targets) + b"/caf\xe9.jpg\n"
+    answers = type_("search", "--list", "-", "-c", name, "--json", stdin=listed).lines
+    assert [first(answer) for answer in answers] == ["Barack", *[None] * len(bad), "Barack", None]
+    assert all(answer["error"] for answer in answers[1:-2])
+    assert answers[-1]["error"]["code"] == "unreadable"
+
+
+def test_an_empty_list_is_refused(name: str, people: Path, type_: Type) -> None:
+    found = type_("search", "--list", "-", "-c", name, "--json", stdin=b"\n\n")
+    assert (found.code, found.json["error"]["code"]) == (2, "no_photos")
+
+
+def test_csv_holds_whatever_a_file_is_called(name: str, people: Path, targets: Path, tmp_path: Path, type_: Type) -> None:
+    for odd in ("line\nbreak", "return\rcarriage", 'quote"comma,'):
+        photo = tmp_path / f"{odd}.jpg"
+        photo.write_bytes((targets / "0000.jpg").read_bytes())
+        found = type_("search", photo, "-c", name, "--csv", "--top", 1)
+        (row,) = csv.DictReader(io.StringIO(found.out, newline=""))
+        assert (row["target"], row["person"]) == (str(photo), "Barack")
+
+
+def test_photos_of_two_people_are_not_one(name: str, people: Path, targets: Path, type_: Type) -> None:
+    found = type_("search", targets / "0000.jpg", targets / "0001.jpg", "-c", name, "--json", "--same-person")
+    assert (found.code, found.json["error"]["code"]) == (2, "not_the_same_person")

@@ -148,3 +148,24 @@ def test_a_calibrated_collection_tells_what_its_distances_mean(client: Elasticse
     meaning_of(client, collections.annotate(client, name, calibration=made.as_dict() | {"faces": 100}), DEFAULT, said.append)
     assert "has 10" in said[0]
     assert meaning_of(client, collections.annotate(client, name, calibration=None), DEFAULT) == PairThreshold(DEFAULT.search_threshold)
+
+
+@pytest.mark.parametrize("exact", [False, True])
+def test_people_whose_photos_fill_answer_after_answer(client: Elasticsearch, name: str, fill: Writer, exact: bool) -> None:
+    works = []
+    for person in range(4):
+        for number in range(150):
+            works.append(work(f"{person}/{number}.jpg", 1, person=f"p{person}"))
+            object.__setattr__(works[-1].outcome.faces[0], "embedding", near(person, 0.05, 1000 + number))
+    list(fill.write(works))
+    client.indices.refresh(index=alias(name))
+    asking = searcher(client, name, PairThreshold(DEFAULT.search_threshold), exact=exact)
+    for found in asking.people([vector(person) for person in range(4)] * 20):
+        assert len({match.person for match in found}) == 4
+    assert [found[0].person for found in asking.people([vector(person) for person in range(4)])] == ["p0", "p1", "p2", "p3"]
+
+
+def test_people_who_can_not_be_left_out_do_not_make_it_endless(client: Elasticsearch, name: str, fill: Writer) -> None:
+    list(fill.write([work(f"{number}.jpg", number, person="x" * 9000) for number in range(130)]))
+    client.indices.refresh(index=alias(name))
+    assert len(people(client, name, vector(1))) == 1
