@@ -114,6 +114,8 @@ def ingest(
     from workers.worker import Detection
 
     listed = all(map(sources.is_list, source))
+    if person is None and not listed and any(map(sources.is_list, source)):
+        raise UsageError("CSV lists and other sources don't go together: ingest the lists by themselves.")
     person = person or (PersonFrom.csv if listed else PersonFrom.folder)
     limits = Limits(settings().web_seconds, allow_private_addresses or settings().allow_private_addresses)
     sources.check(source, person, limits)
@@ -192,6 +194,8 @@ def show_report(report: Report, json: bool, more: Mapping[str, Any] | None = Non
     shown.add_row("skipped, there already", f"{report.skipped:,}")
     if report.moved:
         shown.add_row("  of these, moved", f"{report.moved:,}")
+    if report.renamed:
+        shown.add_row("  of these, with another name or label", f"{report.renamed:,}")
     if report.replaced:
         shown.add_row("replaced, as the file changed", f"{report.replaced:,}")
     for reason, count in report.rejected.most_common():

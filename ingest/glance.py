@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from elasticsearch import Elasticsearch
 
 _WINDOW = 10_000  # the most hits that Elasticsearch answers at once
-_FIELDS = ("image.sha256", "image.path", "image.faces", "ingest.detection", "reason")
+_FIELDS = ("image.sha256", "image.path", "image.faces", "ingest.detection", "reason", "person")
 
 
 @dataclass(slots=True)
@@ -29,6 +29,7 @@ class Glimpse:
     detections: set[str] = field(default_factory=set)
     paths: set[str] = field(default_factory=set)
     reasons: set[str] = field(default_factory=set)
+    people: set[str | None] = field(default_factory=set)
 
     def is_settled(self, detection: str) -> bool:
         """The same judgement as :meth:`ingest.known.Known.is_settled`."""
@@ -98,6 +99,7 @@ def _note(seen: Glance, fields: dict[str, Any]) -> None:
         return
     entry = seen.contents.setdefault(sha256, Glimpse())
     entry.detections.add(fields["ingest.detection"][0])
+    entry.people.add(fields.get("person", (None,))[0])
     if path is not None:
         entry.paths.add(path)
     if "reason" in fields:

@@ -27,6 +27,7 @@ class Report:
     faces: int = 0
     skipped: int = 0  # photos whose faces were there already
     moved: int = 0  # photos among the skipped whose path was updated
+    renamed: int = 0  # photos among the skipped whose person or labels were updated
     replaced: int = 0  # photos whose file has another content now
     pruned: Counter[str] = field(default_factory=Counter)  # faces and rejects whose photos are gone
     rejected: Counter[str] = field(default_factory=Counter)
@@ -74,6 +75,7 @@ class Report:
             "faces": self.faces,
             "skipped": self.skipped,
             "moved": self.moved,
+            "renamed": self.renamed,
             "replaced": self.replaced,
             "pruned": dict(self.pruned),
             "rejected": dict(self.rejected.most_common()),

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -81,6 +81,7 @@ class Resume:
         self._stored = Contents()  # by this run: searches may not see them yet
         self.seconds = 0.0  # spent on waiting for what was read and asked
         self.moved = 0  # photos
+        self.renamed = 0  # photos at their place whose person or labels are others now
         self.replaced = 0  # photos whose old content was stored
 
     def jobs(self, sources: Iterable[Source]) -> Generator[Job]:
@@ -132,6 +133,7 @@ class Resume:
 
     def _decided(self, batch: _Batch) -> Iterator[Job]:
         self._move(batch)
+        self._rename(batch)
         stale = self._stale(batch)
         contents = batch.seen.contents
         here = {look.sha256 for look in batch.looks}
@@ -180,6 +182,26 @@ class Resume:
         update(self._client, updates)
         self.moved += sum(bool(batch.seen.contents[str(sha256)].faces) for sha256 in moved)
 
+    def _rename(self, batch: _Batch) -> None:
+        """Gives photos that are where they were the person and the labels that they have now, as a corrected list has them."""
+        wanted: dict[str, Source] = {}
+        for source, path, look in zip(batch.sources, batch.paths, batch.looks, strict=True):
+            entry = batch.seen.contents.get(look.sha256) if look.sha256 is not None else None
+            # What labels are stored is not seen at a glance.
+            if entry is not None and path in entry.paths and (source.labels or _is_new(source.person, entry.people)):
+                wanted[str(look.sha256)] = source
+        if not wanted:
+            return
+        updates, renamed = [], set()
+        for document in self._now({"terms": {"image.sha256": sorted(wanted)}}, "person", "labels"):
+            sha256 = str(_content(document))
+            place = _place(wanted[sha256])
+            if document.source["image"]["path"] == place["image"]["path"] and not _says(document.source, place):
+                updates.append((document, place))
+                renamed.add(sha256)
+        update(self._client, updates)
+        self.renamed += sum(bool(batch.seen.contents[sha256].faces) for sha256 in renamed)
+
     def _standing(self, batch: _Batch, away: Iterable[tuple[str, str]]) -> set[tuple[str, str]]:
         """Those of these contents and stored paths where the path still holds the content."""
         here = dict(zip(batch.paths, (look.sha256 for look in batch.looks), strict=True))
@@ -224,10 +246,10 @@ class Resume:
         self.replaced += len(contents)
         return stale
 
-    def _now(self, query: dict[str, Any]) -> Iterator[Document]:
-        """The documents that match a query, each as it is now."""
+    def _now(self, query: dict[str, Any], *more: str) -> Iterator[Document]:
+        """The documents that match a query, each as it is now: path and content, and more of it."""
         hits = scan(self._client, [alias(self._name), rejects_alias(self._name)], query, [])
-        return current(self._client, hits, ["image.path", "image.sha256"])
+        return current(self._client, hits, ["image.path", "image.sha256", *more])
 
 
 def _taken(sources: Iterator[Source], size: int) -> tuple[list[Source], Exception | None]:
@@ -238,6 +260,17 @@ def _taken(sources: Iterator[Source], size: int) -> tuple[list[Source], Exceptio
     except Exception as error:  # noqa: BLE001 - raised once these are done
         return some, error
     return some, None
+
+
+def _is_new(person: str | None, known: set[str | None]) -> bool:
+    """Whether a person is another than the known ones. Not knowing who it is says nothing."""
+    return person is not None and known != {text(person)}
+
+
+def _says(stored: Mapping[str, Any], place: Mapping[str, Any]) -> bool:
+    """Whether a document has this person and these labels. (Others that it has stay: a label that is not told is not denied.)"""
+    labels = stored.get("labels") or {}
+    return bool(stored.get("person") == place.get("person", stored.get("person")) and labels | place.get("labels", {}) == labels)
 
 
 def _content(document: Document) -> str | None:
@@ -251,5 +284,5 @@ def _place(source: Source) -> dict[str, Any]:
     if source.person is not None:
         place["person"] = text(source.person)
     if source.labels:
-        place["labels"] = dict(source.labels)
+        place["labels"] = {text(name): text(value) for name, value in source.labels.items()}
     return place

@@ -105,7 +105,7 @@ def _run(
                     load.try_begin(keep_replicas=had_faces)
                 load.renew()
     _refresh(client, name)
-    report.moved, report.replaced = resume.moved, resume.replaced
+    report.moved, report.renamed, report.replaced = resume.moved, resume.renamed, resume.replaced
     report.stages.update({"lookup": resume.seconds, "write": writer.seconds})
     report.rejects_file = rejects.written
     return report

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from core import addresses
 from core.errors import UsageError
 from es.client import speaking
 from es.documents import alias
@@ -45,6 +47,8 @@ def clauses(
     for text in where:
         field, value, is_not = _parsed(text)
         column = _column(client, name, field)
+        if column == FIELDS["image"] and not addresses.scheme(value):
+            value = os.path.abspath(value)  # noqa: PTH100 - as photos are stored; a * at the end stays
         # Labels are one field of many names, which knows no clause for beginnings with a name.
         clause = {"prefix": {column: value[:-1]}} if value.endswith("*") else {"term": {column: value}}
         if is_not:

@@ -55,7 +55,7 @@ def write(path: Path, cards: Sequence[Card]) -> None:
         StorageError: the file can't be written.
     """
     buffer = io.BytesIO()
-    draw(cards).save(buffer, _FORMATS[path.suffix.lower()], quality=90, optimize=True)
+    draw(cards).save(buffer, _FORMATS[path.suffix.lower()], quality=90)
     try:
         path.write_bytes(buffer.getbuffer())
     except OSError as error:

@@ -378,3 +378,36 @@ def test_two_runs_that_move_the_same_photos_do_not_stop_each_other(client: Elast
         thread.join()
     assert not failed
     undisturbed(client, name, folder)
+
+
+def test_a_corrected_list_brings_its_names_and_labels(client: Elasticsearch, name: str, folder: Path, tmp_path: Path) -> None:
+    run(client, name, folder)
+    paths = sorted(folder.rglob("*.jpg"))
+
+    def listed(*rows: tuple[str, str]) -> Report:
+        lines = [f"{path},{person},{camera}" for path, (person, camera) in zip(paths, rows, strict=False)]
+        (tmp_path / "list.csv").write_text("\n".join(["path,person,camera", *lines]))
+        with RejectsFile(tmp_path / "rejects.jsonl") as file:
+            return ingest(client, name, DEFAULT, photos([tmp_path / "list.csv"], PersonFrom.csv), file, Options(workers=1))
+
+    first = listed(("Barack", "north"), ("Renamed", "north"), ("", "south"))
+    assert (first.skipped, first.renamed, first.moved, first.embedded) == (3, 3, 0, 0)
+    held = {face["image"]["path"]: (face.get("person"), face.get("labels")) for face in stored(client, name).values()}
+    assert [held[str(path)] for path in paths[:4]] == [
+        ("Barack", {"camera": "north"}),
+        ("Renamed", {"camera": "north"}),
+        ("Barack", {"camera": "south"}),
+        ("Joe", None),
+    ]
+    assert listed(("Barack", "north"), ("Renamed", "north"), ("", "south")).renamed == 0
+    assert listed(("Barack", "south")).renamed == 1
+    assert run(client, name, folder).renamed == 1, "the folder names the second one again"
+
+
+def test_the_folder_names_people_anew_without_looking_at_them(client: Elasticsearch, name: str, folder: Path) -> None:
+    run(client, name, folder)
+    with RejectsFile(settings().data_dir / "rejects" / f"{name}.jsonl") as file:
+        sources = [replace(source, person="Somebody") for source in photos([folder], PersonFrom.folder)]
+        again = ingest(client, name, DEFAULT, sources, file, Options(workers=1))
+    assert (again.renamed, again.embedded) == (6, 0)
+    assert set(places(client, name).values()) == {"Somebody"}
