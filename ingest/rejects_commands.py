@@ -50,6 +50,9 @@ def list_(
     for each in named:
         newest_first.add_row(each["image"], each["reason"], each["at"][:16].replace("T", " "))
     show(by_reason, *([newest_first] if named else []))
+    total = sum(there.values())
+    if named and len(named) < total:
+        show(f"These are the newest {len(named):,} of {total:,}; -n N shows more, `facedex rejects show PATH` says why.")
 
 
 @rejects.command("show")

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Generator, Iterable
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from core.errors import FacedexError
 from core.terminal import say
 from es.client import speaking
 from es.documents import alias, rejects_alias
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from photos.sources import Source
     from workers.executors import Embedder
 
+_SOON = 5.0  # seconds
 _MANY = 10_000  # new photos from which a run is a bulk load
 
 
@@ -99,11 +101,16 @@ def _run(
             load.begin()
         # Closed here, whatever happens: an iterator that is only forgotten can be closed by any thread at any time.
         with closing(resume.jobs(sources)) as jobs, closing(embed(tally.open(jobs), recipe, options, report)) as works:
-            for work in writer.write(tally.embedded(works)):
-                tally.stored(work)
-                if options.bulk_load is None and report.indexed >= _MANY:
-                    load.try_begin(keep_replicas=had_faces)
-                load.renew()
+            try:
+                for work in writer.write(tally.embedded(works)):
+                    tally.stored(work)
+                    if options.bulk_load is None and report.indexed >= _MANY:
+                        load.try_begin(keep_replicas=had_faces)
+                    load.renew()
+            except KeyboardInterrupt:
+                with suppress(FacedexError):  # what is stored is to be seen
+                    _refresh(client.options(max_retries=0, request_timeout=_SOON), name)
+                raise
     _refresh(client, name)
     report.moved, report.renamed, report.replaced = resume.moved, resume.renamed, resume.replaced
     report.stages.update({"lookup": resume.seconds, "write": writer.seconds})
