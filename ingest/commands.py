@@ -118,7 +118,12 @@ def ingest(
         raise UsageError("CSV lists and other sources don't go together: ingest the lists by themselves.")
     person = person or (PersonFrom.csv if listed else PersonFrom.folder)
     limits = Limits(settings().web_seconds, allow_private_addresses or settings().allow_private_addresses)
-    sources.check(source, person, limits)
+    try:
+        sources.check(source, person, limits)
+    except UsageError as error:
+        if prune and error.code in {"empty_folder", "no_such_source"}:  # a disk that is not there looks the same
+            raise UsageError(f"{error} Nothing was pruned; if the photos are gone, name the folder above.", code=error.code) from None
+        raise
     if prune:
         _check_prune(person, yes)
     names = spelled(model or DEFAULT.model, detector or DEFAULT.detector)

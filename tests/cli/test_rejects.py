@@ -106,3 +106,17 @@ def test_nothing_is_pruned_where_a_folder_can_not_be_read(
 def test_a_list_can_not_be_pruned(name: str, people: Path, type_: Type) -> None:
     (people / "list.csv").write_text("path,person\nnotes.txt,\n")
     assert type_("ingest", people / "list.csv", "-c", name, "--prune", "--yes").code == 2
+
+
+def test_a_folder_that_is_empty_is_not_pruned_by_itself(client: Elasticsearch, name: str, people: Path, type_: Type) -> None:
+    type_("ingest", people, "-c", name, "--workers", 1)
+    held = client.count(index=alias(name))["count"]
+    folder = people / "Barack Obama"
+    for photo in folder.iterdir():
+        photo.unlink()
+    refused = type_("ingest", folder, "-c", name, "--prune", "--yes", "--json")
+    assert (refused.code, refused.json["error"]["code"]) == (2, "empty_folder")
+    assert "Nothing was pruned" in refused.err
+    assert client.count(index=alias(name))["count"] == held
+    done = type_("ingest", people, "-c", name, "--prune", "--yes", "--json")
+    assert done.json["pruned"]["faces"] == held - client.count(index=alias(name))["count"]
