@@ -9,7 +9,7 @@ from contextlib import closing
 from datetime import datetime
 from functools import lru_cache
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, Unpack
+from typing import TYPE_CHECKING, Any, Self, TypedDict, Unpack
 
 from core.errors import EngineError, PhotoError, UsageError
 from core.settings import settings
@@ -83,6 +83,16 @@ def open(  # noqa: A001 - read as facedex.open
         raise
 
 
+class SearchOptions(TypedDict, total=False):
+    """How to search."""
+
+    top: int  # people to name for each face; 5 by default
+    where: Sequence[str]  # texts like person=Ada, labels.camera=north, image=/photos/2026/* or person!=Ada
+    since: datetime | None  # search among faces stored from then on
+    min_quality: Sequence[str]  # search among faces with at least this, such as sharpness=30
+    exact: bool  # compare with every face, instead of asking the vector index
+
+
 class Collection:
     """An open collection. Its methods can be called from any thread; photos are looked at one at a time, or in worker processes.
 
@@ -117,34 +127,20 @@ class Collection:
     def __bool__(self) -> bool:
         return True  # also without faces
 
-    def search(
-        self,
-        photo: PhotoLike,
-        *,
-        top: int = DEFAULT_PEOPLE,
-        where: Sequence[str] = (),
-        since: datetime | None = None,
-        min_quality: Sequence[str] = (),
-        exact: bool = False,
-        min_face: int = 80,
-    ) -> Answer:
+    def search(self, photo: PhotoLike, *, min_face: int = 80, **options: Unpack[SearchOptions]) -> Answer:
         """Who is on a photo: for every face in it the people it could be, best first.
 
         Args:
             photo: one photo.
-            top: how many people to name for each face.
-            where: texts like ``person=Ada``, ``labels.camera=north``, ``image=/photos/2026/*`` or ``person!=Ada``.
-            since: search among faces stored from then on.
-            min_quality: search among faces with at least this, such as ``sharpness=30``.
-            exact: compare with every face, instead of asking the vector index.
             min_face: width in pixels from which faces are looked for.
+            options: how to search: ``top``, ``where`` and so on, see :class:`SearchOptions`.
 
         Raises:
             PhotoError: the photo can't be used, or has no face (``no_face``).
             UsageError: what is asked for is not understood.
             EngineError: Elasticsearch can't be reached or refuses.
         """
-        searching = self._searcher(top, where, since, min_quality, exact=exact)
+        searching = self._searcher(**options)
         ((_, answer),) = searching.answers([_seen(photo, self.recipe, min_face)])
         return answer
 
@@ -152,20 +148,16 @@ class Collection:
         self,
         photos: PhotoLike | Iterable[PhotoLike],
         *,
-        top: int = DEFAULT_PEOPLE,
-        where: Sequence[str] = (),
-        since: datetime | None = None,
-        min_quality: Sequence[str] = (),
-        exact: bool = False,
         min_face: int = 80,
         workers: int | None = None,
+        **options: Unpack[SearchOptions],
     ) -> Iterator[Answer]:
         """The answers for many photos, in order, as they come; folders, archives and CSV lists among them stand for all their photos.
 
         A photo that can't be used has an answer with an ``error``, and the others go on. Many photos are looked at in ``workers``
         processes, by default one a core. The arguments and errors are otherwise those of :meth:`search`.
         """
-        searching = self._searcher(top, where, since, min_quality, exact=exact)
+        searching = self._searcher(**options)
         sources = given.many(photos, _limits())
         return self._answers(searching, sources, min_face, workers)
 
@@ -174,17 +166,7 @@ class Collection:
             for _, answer in searching.answers(seen):
                 yield answer
 
-    def search_person(
-        self,
-        photos: Iterable[PhotoLike],
-        *,
-        top: int = DEFAULT_PEOPLE,
-        where: Sequence[str] = (),
-        since: datetime | None = None,
-        min_quality: Sequence[str] = (),
-        exact: bool = False,
-        min_face: int = 80,
-    ) -> Answer:
+    def search_person(self, photos: Iterable[PhotoLike], *, min_face: int = 80, **options: Unpack[SearchOptions]) -> Answer:
         """Who the one person is whom all photos show: one answer, for the face that they share. Photos that can't be used are left out.
 
         The arguments and errors are otherwise those of :meth:`search`.
@@ -192,13 +174,21 @@ class Collection:
         Raises:
             UsageError: none of the photos has a face.
         """
-        searching = self._searcher(top, where, since, min_quality, exact=exact)
+        searching = self._searcher(**options)
         with closing(targets.looked_at(given.many(photos, _limits()), self.recipe, min_face=min_face, here=_at_hand)) as seen:
             together = combined(list(seen), self.recipe.threshold)
         ((_, answer),) = searching.answers([together])
         return answer
 
-    def _searcher(self, top: int, where: Sequence[str], since: datetime | None, min_quality: Sequence[str], *, exact: bool) -> Searcher:
+    def _searcher(
+        self,
+        *,
+        top: int = DEFAULT_PEOPLE,
+        where: Sequence[str] = (),
+        since: datetime | None = None,
+        min_quality: Sequence[str] = (),
+        exact: bool = False,
+    ) -> Searcher:
         clauses = filters.clauses(self._client, self.name, where, since, gate(list(min_quality)))
         typed = [*where, *([f"since {since}"] if since else []), *min_quality]
         return searcher(

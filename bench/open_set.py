@@ -77,10 +77,12 @@ class Found:
 
 def faces_of(client: Elasticsearch, name: str) -> list[Stored]:
     """All labelled faces of a collection, in a stable order."""
-    from es.documents import alias
-    from es.scan import scan
+    from elasticsearch.helpers import scan
 
-    hits = scan(client, alias(name), {"exists": {"field": "person"}}, [], source=["*"], vectors=True)
+    from es.documents import alias
+
+    labelled = {"query": {"exists": {"field": "person"}}, "_source": {"exclude_vectors": False}}
+    hits = scan(client, query=labelled, index=alias(name), size=1000)
     return sorted((Stored(hit["_id"], hit["_source"]) for hit in hits), key=lambda face: face.id)
 
 

@@ -19,13 +19,7 @@ _KEPT = "10m"  # between two pages; whoever takes longer over one first notes wh
 
 
 def scan(
-    client: Elasticsearch,
-    index: str | Sequence[str],
-    query: Mapping[str, Any],
-    fields: Sequence[str],
-    *,
-    source: Sequence[str] = (),
-    vectors: bool = False,
+    client: Elasticsearch, index: str | Sequence[str], query: Mapping[str, Any], fields: Sequence[str], *, source: Sequence[str] = ()
 ) -> Iterator[dict[str, Any]]:
     """Every document that matches, as it was at the beginning, whatever is written meanwhile; a page at a time is held.
 
@@ -35,7 +29,6 @@ def scan(
         query: what must match.
         fields: what to bring of each, from doc values (under ``fields``).
         source: what to bring of each, from its source (under ``_source``).
-        vectors: whether that may be vectors, which are left out otherwise.
 
     Raises:
         EngineError: a shard can't answer, or Elasticsearch is gone.
@@ -51,7 +44,7 @@ def scan(
                     size=_PAGE,
                     sort=["_shard_doc"],
                     search_after=after,
-                    source={"includes": list(source), "exclude_vectors": not vectors} if source else False,
+                    source={"includes": list(source)} if source else False,
                     docvalue_fields=[{"field": name} for name in fields] or None,
                     track_total_hits=False,
                     allow_partial_search_results=False,

@@ -79,7 +79,7 @@ def thumbnail(pixels: NDArray[np.uint8], face: Face, side: int = 112) -> bytes:
 
     x, y, width, height = face.box
     side_now = max(width, height)
-    around = square(pixels, x + width / 2, y + height / 2, 3 * side_now, max(1, side_now // (8 * side)))
+    around = _square(pixels, x + width / 2, y + height / 2, 3 * side_now, max(1, side_now // (8 * side)))
     turned = Image.fromarray(around).rotate(_roll(face.eyes), Image.Resampling.BILINEAR)
     # The middle half: the rest was there for its corners when it is turned.
     middle = (turned.width / 4, turned.height / 4, turned.width * 3 / 4, turned.height * 3 / 4)
@@ -88,7 +88,7 @@ def thumbnail(pixels: NDArray[np.uint8], face: Face, side: int = 112) -> bytes:
     return buffer.getvalue()
 
 
-def square(pixels: NDArray[np.uint8], x: float, y: float, side: float, step: int) -> NDArray[np.uint8]:
+def _square(pixels: NDArray[np.uint8], x: float, y: float, side: float, step: int) -> NDArray[np.uint8]:
     """A square about a point, black where the photo ends; of a large one every ``step``th pixel, to save memory."""
     left, top, right, bottom = (round(edge) for edge in (x - side / 2, y - side / 2, x + side / 2, y + side / 2))
     square = np.zeros((-((top - bottom) // step), -((left - right) // step), 3), np.uint8)

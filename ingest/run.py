@@ -78,44 +78,31 @@ def ingest(
             run goes on from there.
     """
     with patience(client):
-        report = _run(client, name, recipe, sources, rejects, options, seen)
+        had_faces = settle(client, name)
+        report = Report(run=f"{uuid.uuid4()}", collection=name)
+        writer = Writer(client, name, model=recipe.model, run=report.run, detection=str(options.detection))
+        with _files(client, name, options) as files, BulkLoad(client, name, say, merge=options.merge) as load:
+            resume = Resume(client, name, str(options.detection), files, again=options.again)
+            tally = Tally(report, resume, rejects, seen)
+            if options.bulk_load:
+                load.begin()
+            # Closed here, whatever happens: an iterator that is only forgotten can be closed by any thread at any time.
+            with closing(resume.jobs(sources)) as jobs, closing(embed(tally.open(jobs), recipe, options, report)) as works:
+                try:
+                    for work in writer.write(tally.embedded(works)):
+                        tally.stored(work)
+                        if options.bulk_load is None and report.indexed >= _MANY:
+                            load.try_begin(keep_replicas=had_faces)
+                        load.renew()
+                except KeyboardInterrupt:
+                    with suppress(FacedexError):  # what is stored is to be seen
+                        _refresh(client.options(max_retries=0, request_timeout=_SOON), name)
+                    raise
+        _refresh(client, name)
+        report.moved, report.renamed, report.replaced = resume.moved, resume.renamed, resume.replaced
+        report.stages.update({"lookup": resume.seconds, "write": writer.seconds})
+        report.rejects_file = rejects.written
     return report.finish()
-
-
-def _run(
-    client: Elasticsearch,
-    name: str,
-    recipe: Recipe,
-    sources: Iterable[Source],
-    rejects: RejectsFile,
-    options: Options,
-    seen: Callable[[Report], None],
-) -> Report:
-    had_faces = settle(client, name)
-    report = Report(run=f"{uuid.uuid4()}", collection=name)
-    writer = Writer(client, name, model=recipe.model, run=report.run, detection=str(options.detection))
-    with _files(client, name, options) as files, BulkLoad(client, name, say, merge=options.merge) as load:
-        resume = Resume(client, name, str(options.detection), files, again=options.again)
-        tally = Tally(report, resume, rejects, seen)
-        if options.bulk_load:
-            load.begin()
-        # Closed here, whatever happens: an iterator that is only forgotten can be closed by any thread at any time.
-        with closing(resume.jobs(sources)) as jobs, closing(embed(tally.open(jobs), recipe, options, report)) as works:
-            try:
-                for work in writer.write(tally.embedded(works)):
-                    tally.stored(work)
-                    if options.bulk_load is None and report.indexed >= _MANY:
-                        load.try_begin(keep_replicas=had_faces)
-                    load.renew()
-            except KeyboardInterrupt:
-                with suppress(FacedexError):  # what is stored is to be seen
-                    _refresh(client.options(max_retries=0, request_timeout=_SOON), name)
-                raise
-    _refresh(client, name)
-    report.moved, report.renamed, report.replaced = resume.moved, resume.renamed, resume.replaced
-    report.stages.update({"lookup": resume.seconds, "write": writer.seconds})
-    report.rejects_file = rejects.written
-    return report
 
 
 def settle(client: Elasticsearch, name: str) -> bool:

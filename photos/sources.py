@@ -21,7 +21,6 @@ from photos.archives import WITHIN, absolute, archive_of, is_archive
 from photos.places import Dear, File, Nowhere, Place, Remote, Web
 
 _PUBLIC = web.Limits()
-_TRUSTED = web.Limits(allow_private=True)
 
 
 class PersonFrom(StrEnum):
@@ -62,10 +61,8 @@ def is_there(source: str) -> bool:
     return os.path.exists(source) or _is_in_archive(source)  # noqa: PTH110 - unlike Path.exists, false for a name that is too long
 
 
-def check(sources: Sequence[str | Path], person_from: PersonFrom, limits: web.Limits | None = None) -> None:
+def check(sources: Sequence[str | Path], person_from: PersonFrom, limits: web.Limits = _PUBLIC) -> None:
     """Refuses what can't be a source, before anything is started.
-
-    Without ``limits``, kinds of addresses that may lead into private networks are left for :func:`photos` to refuse.
 
     Raises:
         UsageError: a source that is not there or can't be read, an empty or closed folder or archive, a CSV list without its columns, an
@@ -75,7 +72,7 @@ def check(sources: Sequence[str | Path], person_from: PersonFrom, limits: web.Li
         if person_from is PersonFrom.csv and scheme(source):
             raise UsageError(f"A list is read from a file on this machine, not from {shown(source)}.")
         if scheme(source):
-            _check_address(source, limits or _TRUSTED)
+            _check_address(source, limits)
         elif person_from is not PersonFrom.csv and _is_in_archive(source):
             _check_filled(source, "archive")
         elif not os.path.exists(source):  # noqa: PTH110 - unlike Path.exists, false for a name that is too long

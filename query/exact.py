@@ -45,7 +45,6 @@ def exact(
     k: int,
     *,
     filters: Sequence[Mapping[str, Any]] = (),
-    but: Sequence[str] = (),
     source: Sequence[str] = SOURCE,
 ) -> list[list[Hit]]:
     """The k nearest faces of each probe, best first, equals by id; compared with every face.
@@ -56,7 +55,6 @@ def exact(
         vectors: the probes, (n, dims).
         k: how many faces for each.
         filters: Elasticsearch query clauses, which must all hold.
-        but: people to leave out.
         source: what to bring of each face.
 
     Returns:
@@ -68,10 +66,10 @@ def exact(
     """
     probes = _directions(np.atleast_2d(vectors))
     if len(probes) <= _FEW and k <= _MOST_HITS and probes.any(axis=1).all() and client.transport not in _no_scripts:
-        found = _by_script(client, name, probes, k, _query(filters, but), source)
+        found = _by_script(client, name, probes, k, _query(filters), source)
         if found is not None:
             return found
-    best = nearest(client, alias(name), vectors, k, query=_query(filters, but))
+    best = nearest(client, alias(name), vectors, k, query=_query(filters))
     documents = _documents(client, name, {id_ for each in best for _, id_ in each}, source)
     return [
         # One that was deleted since is left out.
@@ -146,11 +144,8 @@ def _directions(vectors: NDArray[np.float32]) -> NDArray[np.float64]:
     return directions
 
 
-def _query(filters: Sequence[Mapping[str, Any]], but: Sequence[str]) -> dict[str, Any]:
-    clauses: dict[str, Any] = {"filter": [*filters, {"exists": {"field": FIELD}}]}
-    if but:
-        clauses["must_not"] = {"terms": {"person": list(but)}}
-    return {"bool": clauses}
+def _query(filters: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    return {"bool": {"filter": [*filters, {"exists": {"field": FIELD}}]}}
 
 
 def _documents(client: Elasticsearch, name: str, ids: set[str], source: Sequence[str]) -> dict[str, Mapping[str, Any]]:

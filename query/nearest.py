@@ -13,19 +13,19 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
-from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from es.scan import scan
+from es.vectors import Page, map_slices
 
 if TYPE_CHECKING:
     from elasticsearch import Elasticsearch
 
 MOST_PROBES = 20_000
-_GALLERY, _PROBES = 4_096, 1_024  # faces of a block: the distances of two blocks take 16 MB
+_PROBES = 1_024  # compared with a page of faces at once: their distances take 8 MB
 _TELL_SECONDS = 5.0
 _SUSPECTS = 20
 _SUBJECTS: Mapping[str, Any] = {"bool": {"filter": [{"exists": {"field": "person"}}, {"term": {"image.faces": 1}}]}}
@@ -91,14 +91,15 @@ def nearest(client: Elasticsearch, index: str, seed: int, tell: Tell, most: int 
 
     chosen = heapq.nsmallest(most, labelled(), key=lambda id_: blake2b(f"{seed} {id_}".encode(), digest_size=8).digest())
     numbers = {name: number for number, name in enumerate(sorted(people))}
+    # In one slice each: most of the time goes into the products of matrices, which take all cores.
     wanted = {"ids": {"values": chosen}}
-    probes = _together(_blocks(_with_vectors(client, index, wanted), numbers)) if chosen else _NOBODY
-    gallery = _blocks(_with_vectors(client, index, _SUBJECTS), numbers)
-    return compare(probes, _told(gallery, people.total(), tell), sorted(people))
+    (probes,) = map_slices(client, index, wanted, lambda pages: _together(_blocks(pages, numbers)), fields=["person"], slices=1)
 
+    def compared(pages: Iterator[Page]) -> Nearest:
+        return compare(probes, _told(_blocks(pages, numbers), people.total(), tell), sorted(people))
 
-def _with_vectors(client: Elasticsearch, index: str, query: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    return scan(client, index, query, [], source=["person", "embedding"], vectors=True)
+    (found,) = map_slices(client, index, _SUBJECTS, compared, fields=["person"], slices=1)
+    return found
 
 
 def compare(probes: Faces, gallery: Iterable[Faces], names: Sequence[str]) -> Nearest:
@@ -139,14 +140,13 @@ def _same(probes: NDArray[np.intp], gallery: NDArray[np.intp]) -> tuple[NDArray[
     return rows, order[np.repeat(begin, number) + within]
 
 
-def _blocks(hits: Iterator[Mapping[str, Any]], numbers: Mapping[str, int]) -> Iterator[Faces]:
-    """Documents as arrays. People who came meanwhile are left out."""
-    known = (hit for hit in hits if hit["_source"].get("person") in numbers)
-    while some := list(islice(known, _GALLERY)):
-        vectors = np.array([hit["_source"]["embedding"] for hit in some], np.float32)
-        vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-        person = np.array([numbers[hit["_source"]["person"]] for hit in some], np.intp)
-        yield Faces(vectors, person, np.array([hit["_id"] for hit in some]))
+def _blocks(pages: Iterator[Page], numbers: Mapping[str, int]) -> Iterator[Faces]:
+    """The faces of pages. People who came meanwhile are left out."""
+    for page in pages:
+        person = np.array([numbers.get(fields.get("person", [None])[0], -1) for fields in page.fields], np.intp)
+        known = np.flatnonzero(person >= 0)
+        vectors = page.vectors[known] / np.linalg.norm(page.vectors[known], axis=1, keepdims=True)
+        yield Faces(vectors, person[known], np.array(page.ids)[known])
 
 
 def _together(blocks: Iterator[Faces]) -> Faces:

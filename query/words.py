@@ -25,9 +25,7 @@ def nearness(distance: float, threshold: float | None) -> float:
 
 
 def rate(fpir: float) -> str:
-    """A rate of strangers as people count: "1 of 43"."""
-    if fpir <= 0:
-        return "none"  # of those that were tried
+    """A rate of strangers as people count: "1 of 43". It is never 0: what nobody did among a thousand may still happen."""
     if fpir >= _ALWAYS:
         return "all"
     return f"{round(100 * fpir)} of 100" if fpir > _OFTEN else f"1 of {round(1 / fpir):,}"
@@ -36,8 +34,8 @@ def rate(fpir: float) -> str:
 def strangers(fpir: float, *, within: bool = False) -> str:
     """The sentence for it, of one match or (``within``) of the threshold."""
     comes = "A stranger comes within it" if within else "A stranger comes this close"
-    counted = {"none": "none of the searches that were tried", "all": "nearly every search"}.get(rate(fpir))
-    return f"{comes} in {counted or f'{rate(fpir)} searches'}."
+    counted = rate(fpir)
+    return f"{comes} in {'nearly every search' if counted == 'all' else f'{counted} searches'}."
 
 
 def verdict(face: FaceAnswer) -> str:

@@ -21,7 +21,6 @@ def test_a_match_bar_is_half_full_at_the_threshold() -> None:
         (0.37, "37 of 100 searches"),
         (0.999, "nearly every search"),
         (1, "nearly every search"),
-        (0, "none of the searches that were tried"),
     ],
 )
 def test_rates_are_said_as_people_count(fpir: float, said: str) -> None:

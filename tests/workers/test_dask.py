@@ -3,7 +3,6 @@
 import os
 import signal
 import threading
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -20,8 +19,9 @@ from ingest.resume import Job
 from ingest.run import Options, embed, ingest
 from photos.sources import PersonFrom, Source, photos
 from tests.faces_made import content, small_copies
+from tests.workers.looks_made import die, hang, vectors
 from workers.executors import DaskCluster
-from workers.worker import Detection, Outcome
+from workers.worker import Detection
 
 pytestmark = [
     # Raised by Dask itself while workers come and go.
@@ -41,21 +41,6 @@ def cluster() -> Iterator[Any]:
         n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None, host="127.0.0.1", silence_logs=50
     ) as started:
         yield started
-
-
-def vectors(paths: list[Path], options: Options) -> list[tuple[str | None, bytes]]:
-    jobs = (Job(Source(str(path)), None, None) for path in paths)
-    return [(work.outcome.sha256, work.outcome.faces[0].embedding.tobytes()) for work in embed(jobs, DEFAULT, options)]
-
-
-def die(_: str) -> Outcome:
-    os.kill(os.getpid(), signal.SIGKILL)
-    return Outcome()
-
-
-def hang(_: str) -> Outcome:
-    time.sleep(60)
-    return Outcome()
 
 
 def pids(cluster: Any) -> list[int]:

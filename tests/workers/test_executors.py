@@ -13,30 +13,16 @@ from ingest.resume import Job
 from ingest.run import Options, embed
 from photos.sources import Source
 from tests.faces_made import small_copies
+from tests.workers.looks_made import die, hang, vectors
 from workers import executors
 from workers.executors import Embedder, InProcess, Processes, embedder
-from workers.worker import Detection, Outcome, represent
+from workers.worker import Detection, represent
 
 PREPARED = (DEFAULT, Detection(), 100_000_000, False)
 
 
 def pid(_: str) -> int:
     return os.getpid()
-
-
-def die(_: str) -> Outcome:
-    os.kill(os.getpid(), signal.SIGKILL)
-    return Outcome()
-
-
-def hang(_: str) -> Outcome:
-    time.sleep(60)
-    return Outcome()
-
-
-def vectors(paths: list[Path], options: Options) -> list[tuple[str | None, bytes]]:
-    jobs = (Job(Source(str(path)), None, None) for path in paths)
-    return [(work.outcome.sha256, work.outcome.faces[0].embedding.tobytes()) for work in embed(jobs, DEFAULT, options)]
 
 
 @pytest.fixture
