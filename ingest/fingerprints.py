@@ -74,22 +74,28 @@ class Fingerprints:
             self._flush()
             self._database.close()
 
-    def look(self, paths: Sequence[str]) -> list[Look]:
-        """What each file contains, read only where it may have changed. A file that can't be read has no hash."""
+    def look(self, paths: Sequence[str], said: Sequence[bytes] = ()) -> list[Look]:
+        """What each file contains, read only where it may have changed. A file that can't be read has no hash.
+
+        Args:
+            paths: the files.
+            said: of each, a digest of what else was said of it: it is remembered with the file, and something else is news. Without, what
+                was said does not matter.
+        """
         stamps = [_stamp(path) for path in paths]
         ids = [_id(path) for path in paths]
         known = self._remembered(ids) if self._trust else {}
         looks: list[Look | None] = []
         unread: list[str] = []
-        for path, id_, stamp in zip(paths, ids, stamps, strict=True):
+        for number, (path, id_, stamp) in enumerate(zip(paths, ids, stamps, strict=True)):
             found = known.get(id_)
-            if found is not None and found[0] == stamp:
-                looks.append(Look(found[1].hex(), stamp, remembered=True))
+            if found is not None and stamp is not None and (found[0] == stamp + said[number] if said else found[0].startswith(stamp)):
+                looks.append(Look(found[1].hex(), found[0], remembered=True))
             else:
                 looks.append(None)
                 unread.append(path)
         read = self._readers.imap(self._read, unread)
-        return [look or next(read) for look in looks]
+        return [look or _with(next(read), said[number] if said else b"") for number, look in enumerate(looks)]
 
     def read(self, places: Sequence[Place]) -> Iterator[Look]:
         """What each place contains that is no file of its own."""
@@ -154,6 +160,10 @@ def _prepared(name: str, owner: str) -> sqlite3.Connection:
         database.close()
         raise
     return database
+
+
+def _with(look: Look, said: bytes) -> Look:
+    return look if look.stamp is None or not said else look._replace(stamp=look.stamp + said)
 
 
 def _id(path: str) -> int:

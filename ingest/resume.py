@@ -10,10 +10,12 @@ before something is changed, the documents themselves are read (in real time, un
 from __future__ import annotations
 
 import itertools
+import json
 import time
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
+from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from es.documents import alias, rejects_alias
@@ -120,7 +122,8 @@ class Resume:
 
     def _look(self, some: Sequence[Source]) -> list[Look]:
         """What each photo contains. Only files can be remembered; parts of archives and addresses are read."""
-        files = iter(self._files.look([source.path for source in some if source.kept_in is None]))
+        kept = [source for source in some if source.kept_in is None]
+        files = iter(self._files.look([source.path for source in kept], [_said(source) for source in kept]))
         others = self._files.read([source.kept_in for source in some if source.kept_in is not None])
         return [next(files if source.kept_in is None else others) for source in some]
 
@@ -187,8 +190,9 @@ class Resume:
         wanted: dict[str, Source] = {}
         for source, path, look in zip(batch.sources, batch.paths, batch.looks, strict=True):
             entry = batch.seen.contents.get(look.sha256) if look.sha256 is not None else None
-            # What labels are stored is not seen at a glance.
-            if entry is not None and path in entry.paths and (source.labels or _is_new(source.person, entry.people)):
+            # What labels are stored is not seen at a glance, but remembered.
+            news = (source.labels and not look.remembered) or (entry is not None and _is_new(source.person, entry.people))
+            if entry is not None and path in entry.paths and news:
                 wanted[str(look.sha256)] = source
         if not wanted:
             return
@@ -260,6 +264,13 @@ def _taken(sources: Iterator[Source], size: int) -> tuple[list[Source], Exceptio
     except Exception as error:  # noqa: BLE001 - raised once these are done
         return some, error
     return some, None
+
+
+def _said(source: Source) -> bytes:
+    """A digest of a photo's labels."""
+    if not source.labels:
+        return b""
+    return blake2b(json.dumps(sorted(source.labels.items())).encode(), digest_size=8).digest()
 
 
 def _is_new(person: str | None, known: set[str | None]) -> bool:

@@ -165,3 +165,29 @@ def test_the_folder_names_people_anew_without_looking_at_them(client: Elasticsea
         again = ingest(client, name, DEFAULT, sources, file, Options(workers=1))
     assert (again.renamed, again.embedded) == (6, 0)
     assert set(places(client, name).values()) == {"Somebody"}
+
+
+@pytest.mark.usefixtures("patient")
+def test_a_list_that_says_nothing_new_costs_no_reading(
+    client: Elasticsearch, name: str, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    collections.create(client, name, DEFAULT.as_dict())
+    paths = sorted(folder.rglob("*.jpg"))
+
+    def listed(*cameras: str) -> Report:
+        lines = [f"{path},{camera}" for path, camera in zip(paths, cameras, strict=True)]
+        (tmp_path / "list.csv").write_text("\n".join(["path,camera", *lines]))
+        sources = photos([tmp_path / "list.csv"], PersonFrom.csv)
+        with RejectsFile(tmp_path / "rejects.jsonl") as file:
+            return ingest(client, name, DEFAULT, sources, file, Options(workers=1, remember=tmp_path / "seen"))
+
+    assert listed(*["north"] * 6).indexed == 6
+    read: list[str] = []
+    monkeypatch.setattr("ingest.fingerprints.sha256_of", read.append)
+    monkeypatch.setattr("ingest.resume.current", pytest.fail)  # the documents themselves
+    assert listed(*["north"] * 6).skipped == 6
+    assert not read
+    monkeypatch.undo()
+    monkeypatch.setattr("ingest.fingerprints._RACY_NS", 0)
+    assert listed(*["north"] * 5, "south").renamed == 1
+    assert listed(*["north"] * 5, "south").renamed == 0
