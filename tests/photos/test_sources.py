@@ -6,6 +6,7 @@ import sys
 import tarfile
 import tracemalloc
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -77,15 +78,25 @@ def test_folders_that_link_each_other_are_entered_once(tmp_path: Path) -> None:
     assert {f"{tmp_path}/{name}/1.jpg" for name in names} <= set(found)
 
 
-def test_folders_may_be_nested_a_thousand_times(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def deep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder with z.jpg, and 1.jpg 1,100 folders further down. Taken away again: pytest's own clean-up, which recurses, cannot."""
     _make(tmp_path, "z.jpg")
     monkeypatch.chdir(tmp_path)
     for _ in range(1100):
         Path("a").mkdir()
         os.chdir("a")
     Path("1.jpg").write_bytes(b"x")
-    check([tmp_path], PersonFrom.folder)
-    found = [source.path for source in photos([tmp_path], PersonFrom.folder)]
+    yield tmp_path
+    Path("1.jpg").unlink()
+    for _ in range(1100):
+        os.chdir("..")
+        Path("a").rmdir()
+
+
+def test_folders_may_be_nested_a_thousand_times(deep: Path) -> None:
+    check([deep], PersonFrom.folder)
+    found = [source.path for source in photos([deep], PersonFrom.folder)]
     assert [path.rpartition("/")[2] for path in found] == ["1.jpg", "z.jpg"]
 
 
