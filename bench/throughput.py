@@ -144,7 +144,7 @@ def main(
 ) -> None:
     """Compare embed plus index with embed alone, and sample memory."""
     from core.settings import settings
-    from es import node
+    from es.local import node
     from photos.sources import walk
 
     if settings().url is None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from core.errors import CollectionError, EngineError, StorageError, UsageError
 from core.settings import settings
-from es import node
+from es.local import node
 from es.patience import is_disk_full
 
 if TYPE_CHECKING:

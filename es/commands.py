@@ -38,8 +38,8 @@ def up(json: Json = False) -> None:
 
 
 def _engine(json: bool, version: str) -> None:
-    from es import node
     from es.client import without_secrets
+    from es.local import node
 
     own = node.running(settings()) if settings().url is None else None
     url = own.url if own else without_secrets(settings().url or "")
@@ -55,7 +55,7 @@ def down(json: Json = False) -> None:
 
     Example: facedex down
     """
-    from es import node
+    from es.local import node
 
     stopped = node.stop(settings())
     if json:
@@ -70,7 +70,7 @@ def status(json: Json = False) -> None:
 
     Example: facedex status --json
     """
-    from es import node
+    from es.local import node
 
     log = None
     if settings().url is None:

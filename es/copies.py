@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any
 
 from elasticsearch.helpers import pack_dense_vector
 
-from es import processes
 from es.bulk import Operation, refusal, send
 from es.client import speaking
 from es.collections import index_options
 from es.documents import alias, face_mapping
+from es.local import processes
 from es.vectors import Page, map_slices
 
 if TYPE_CHECKING:

@@ -22,14 +22,14 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from core.errors import CollectionError, FacedexError
-from es import processes
 from es.client import speaking
 from es.documents import alias
+from es.local import processes
 
 if TYPE_CHECKING:
     from elasticsearch import Elasticsearch
 
-    from es.node import Say
+    from es.local.node import Say
 
 _MARK = "--loading-"  # no collection's name has two dashes
 _LEASE = 600.0  # seconds that a mark is good for; a load that lives renews its own

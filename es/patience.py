@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from core.settings import settings
-from es import node
+from es.local import node
 
 Answer = TypeVar("Answer")
 

@@ -18,7 +18,7 @@ from core.settings import settings
 if TYPE_CHECKING:
     from elasticsearch import Elasticsearch
 
-    from es.node import Node
+    from es.local.node import Node
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "faces"
 
@@ -40,7 +40,7 @@ def surroundings() -> Iterator[Path]:
 @pytest.fixture(scope="session")
 def node(surroundings: Path) -> Iterator[Node]:
     """The run's Elasticsearch: Facedex's own embedded node."""
-    from es import node as embedded
+    from es.local import node as embedded
 
     yield embedded.ensure(settings(), print)
     embedded.stop(settings())

@@ -15,7 +15,7 @@ from es import collections, loading
 from es.client import connect
 from es.documents import alias
 from es.loading import BulkLoad, recover
-from es.node import silent
+from es.local.node import silent
 from faces.recipe import DEFAULT
 from tests.storm import between
 

@@ -19,8 +19,8 @@ import pytest
 from elasticsearch import Elasticsearch
 
 from core.settings import Settings
-from es import node as embedded
 from es.documents import alias
+from es.local import node as embedded
 from tests.faces_made import Content, content, small_copies, worker_at_work
 from tests.storm import LOST, between
 

@@ -161,6 +161,6 @@ def test_what_a_killed_process_left_is_swept_away(client: Elasticsearch, fill: F
     with copies.copy(client, collection, "flat") as index:
         assert copies.sweep(client, collection) == 0
         assert left(client) == [index]
-        monkeypatch.setattr("es.processes.same", lambda *_: False)  # as if this process were gone
+        monkeypatch.setattr("es.local.processes.same", lambda *_: False)  # as if this process were gone
         assert copies.sweep(client, collection) == 1
         assert left(client) == []

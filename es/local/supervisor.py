@@ -1,4 +1,4 @@
-"""Watches over one server for as long as it lives: ``python -m es.supervisor JOB``, started by ``es.start``, with no terminal.
+"""Watches over one server for as long as it lives: ``python -m es.local.supervisor JOB``, started by ``es.local.start``, with no terminal.
 
 It holds a lock for its life, writes what runs to ``state.json``, and stops the server when told to (SIGTERM) or when no command came
 for a while. The server's standard input is a pipe from here, and the server ends when that closes: even a supervisor that is killed
@@ -21,10 +21,10 @@ from pathlib import Path
 from typing import Any
 
 from core.errors import EngineError, FacedexError
-from es import locks, places, processes
-from es.launch import Job, launch
-from es.places import Home
-from es.telling import telling_error
+from es.local import locks, places, processes
+from es.local.launch import Job, launch
+from es.local.places import Home
+from es.local.telling import telling_error
 
 _TICK = 5.0  # seconds between two looks for commands
 _STOP_SECONDS = 30.0

@@ -20,7 +20,7 @@ import pytest
 
 from core.errors import EngineError, StorageError
 from core.settings import ELASTICSEARCH_VERSION, Settings
-from es import distribution
+from es.local import distribution
 
 NAME = f"elasticsearch-{ELASTICSEARCH_VERSION}"
 
@@ -125,7 +125,7 @@ def test_a_download_that_stands_still_is_given_up(open_dir: Path, monkeypatch: p
 
 
 def test_a_killed_download_leaves_nothing_that_looks_whole(open_dir: Path) -> None:
-    code = "from core.settings import Settings; from es import distribution; distribution.find_server(Settings())"
+    code = "from core.settings import Settings; from es.local import distribution; distribution.find_server(Settings())"
     environment = os.environ | {"FACEDEX_CACHE_DIR": str(open_dir / "cache")}
     with subprocess.Popen([sys.executable, "-c", code], env=environment) as child:
         deadline = time.monotonic() + 30

@@ -1,4 +1,4 @@
-"""The slow way through ``es.node.ensure``: nothing runs, or something that ran is gone."""
+"""The slow way through ``es.local.node.ensure``: nothing runs, or something that ran is gone."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING
 
 from core.errors import EngineError, FacedexError, StorageError, UsageError
 from core.settings import ELASTICSEARCH_VERSION
-from es import distribution, jdk, locks, memory, node, places
-from es.launch import Job
+from es.local import distribution, jdk, locks, memory, node, places
+from es.local.launch import Job
 
 if TYPE_CHECKING:
     from core.settings import Settings
@@ -97,11 +97,11 @@ def _check_port(port: int) -> None:
 
 def _spawn(job: Job) -> None:
     """Starts the supervisor. It needs nothing that was installed, so it runs without the site folders: lighter, sooner there."""
-    here = str(Path(__file__).resolve().parent.parent)
+    here = str(Path(__file__).resolve().parents[2])
     log = Path(job.home) / "supervisor.log"
     with log.open("wb") as errors:
         spawned = subprocess.run(
-            [sys.executable, "-S", "-P", "-m", "es.supervisor", json.dumps(asdict(job))],
+            [sys.executable, "-S", "-P", "-m", "es.local.supervisor", json.dumps(asdict(job))],
             env={"PATH": os.environ.get("PATH", ""), "LANG": "C.UTF-8", "PYTHONPATH": here},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,

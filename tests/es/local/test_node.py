@@ -21,13 +21,13 @@ import pytest
 
 from core.errors import EngineError, StorageError, UsageError
 from core.settings import ELASTICSEARCH_VERSION, Settings
-from es import locks, memory, node, places, processes
+from es.local import locks, memory, node, places, processes
 
 # A command as any other: it makes sure that the node runs, prints where it is, and lives until its input closes.
 COMMAND = """
 import json, sys
 from core.settings import Settings
-from es import node
+from es.local import node
 found = node.ensure(Settings())
 print(json.dumps({"pid": found.pid, "url": found.url}), flush=True)
 if "stay" in sys.argv:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from core.errors import StorageError
-from es import locks, places, processes
+from es.local import locks, places, processes
 
 if TYPE_CHECKING:
     from core.settings import Settings
@@ -58,7 +58,7 @@ def ensure(settings: Settings, say: Say = silent) -> Node:
     _use(home, settings)
     node = ready(home)
     if node is None:
-        from es import start
+        from es.local import start
 
         node = start.start(settings, home, say)
     return node

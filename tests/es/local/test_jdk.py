@@ -10,7 +10,7 @@ import pytest
 
 from core.errors import EngineError
 from core.settings import Settings
-from es import jdk
+from es.local import jdk
 
 GOOD = "java.base jdk.jdi jdk.incubator.vector"
 

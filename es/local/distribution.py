@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from core.errors import EngineError, StorageError
 from core.settings import ELASTICSEARCH_VERSION
-from es import places
+from es.local import places
 
 if TYPE_CHECKING:
     from core.settings import Settings

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from core.errors import EngineError, StorageError
-from es import places
+from es.local import places
 
 if TYPE_CHECKING:
     from core.settings import Settings

@@ -7,8 +7,8 @@ import re
 from pathlib import Path
 
 from core.errors import EngineError, FacedexError, StorageError
-from es import places
-from es.places import Home
+from es.local import places
+from es.local.places import Home
 
 _LAST = 256 * 1024  # bytes to read from the end of a file
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from core.errors import EngineError
-from es.places import Home, User, give
+from es.local.places import Home, User, give
 
 _MAGIC = b"ESLD"
 _PREPARE_SECONDS = 60.0

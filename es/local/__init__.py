@@ -1,0 +1,1 @@
+"""Elasticsearch on this machine: servers that Facedex brings, starts, watches and stops."""
