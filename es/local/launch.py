@@ -14,7 +14,7 @@ import shutil
 import struct
 import subprocess
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from core.errors import EngineError
@@ -37,6 +37,14 @@ class Job:
     idle_seconds: float
     start_seconds: float
     user: User | None  # who the server becomes
+    node: str = "facedex"  # its name in the cluster
+    extra: dict[str, object] = field(default_factory=dict)  # settings of Elasticsearch, besides and above those of a node alone
+    files: str | None = None  # a folder of files for the server's configuration: certificates, users, roles
+
+    @property
+    def tls(self) -> bool:
+        """Whether the server speaks HTTPS."""
+        return self.extra.get("xpack.security.http.ssl.enabled") is True
 
     @classmethod
     def read(cls, text: str) -> Job:
@@ -86,23 +94,22 @@ def launch(job: Job) -> subprocess.Popen[bytes]:
 
 
 def settings_yml(job: Job, home: Home) -> str:
-    """The server's settings. Paths are quoted as JSON strings, which YAML reads."""
-    return "\n".join(
-        (
-            "cluster.name: facedex",
-            "node.name: facedex",
-            f"path.data: [{json.dumps(str(home.data), ensure_ascii=False)}]",  # a list, because a comma in a string makes it two
-            f"path.logs: {json.dumps(str(home.logs), ensure_ascii=False)}",
-            "network.host: 127.0.0.1",  # HTTP and transport: nobody outside this machine
-            f"http.port: {job.port}",
-            "transport.port: 0",
-            "node.portsfile: true",  # tells us the port that was really bound
-            "discovery.type: single-node",
-            "xpack.security.enabled: false",
-            "action.auto_create_index: false",  # a mistyped collection is an error, not a new index
-            "",
-        )
-    )
+    """The server's settings. Values are written as JSON, which YAML reads."""
+    values: dict[str, object] = {
+        "cluster.name": "facedex",
+        "node.name": job.node,
+        "path.data": [str(home.data)],  # a list, because a comma in a string makes it two
+        "path.logs": str(home.logs),
+        "network.host": "127.0.0.1",  # HTTP and transport: nobody outside this machine
+        "http.port": job.port,
+        "transport.port": 0,
+        "node.portsfile": True,  # tells us the ports that were really bound
+        "discovery.type": "single-node",
+        "xpack.security.enabled": False,
+        "action.auto_create_index": False,  # a mistyped collection is an error, not a new index
+        **job.extra,
+    }
+    return "".join(f"{key}: {json.dumps(value, ensure_ascii=False)}\n" for key, value in values.items())
 
 
 def jvm_options(job: Job) -> str:
@@ -135,6 +142,8 @@ def _configure(job: Job, home: Home) -> str:
     yml, jvm = settings_yml(job, home), jvm_options(job)
     _write(home.config / "elasticsearch.yml", yml)
     _write(options / "facedex.options", jvm)
+    for source in sorted(Path(job.files).iterdir()) if job.files else ():
+        _write(home.config / source.name, source.read_text())
     if job.user is not None:
         give(home.config, job.user)
         give(home.tmp, job.user)

@@ -117,7 +117,7 @@ def ready(home: places.Home) -> Node | None:
     if state.get("phase") != "ready" or not locks.held(home.alive) or not _reachable(state["port"]):
         return None
     return Node(
-        url=f"http://127.0.0.1:{state['port']}",
+        url=f"{'https' if state.get('tls') else 'http'}://127.0.0.1:{state['port']}",
         pid=state["server"]["pid"],
         version=state["version"],
         log=home.log,

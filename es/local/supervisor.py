@@ -61,7 +61,7 @@ class Supervisor:
             server = launch(self.job)
             self._write(server={"pid": server.pid, "mark": processes.mark(server.pid)})
             port = self._wait_ready(server)
-            self._write(phase="ready", port=port, started=time.time())
+            self._write(phase="ready", port=port, tls=self.job.tls, started=time.time())
             self._watch(server)
             self._end(server)
             self.home.state.unlink(missing_ok=True)
@@ -84,7 +84,7 @@ class Supervisor:
                 raise EngineError("", code="engine_start")
             if text := places.read_inside(ports, 4096):
                 port = int(text.split()[0].rpartition(b":")[2])
-                if healthy(port, deadline - time.monotonic()):
+                if healthy(port, deadline - time.monotonic(), tls=self.job.tls):
                     return port
             self._pause(_POLL)
         raise EngineError(
@@ -142,17 +142,31 @@ class Supervisor:
             self._write(phase="failed", kind=type(error).__name__, code=error.code, message=str(error))
 
 
-def healthy(port: int, seconds: float) -> bool:
-    """Whether the server answers, its data at hand. A plain socket: an HTTP library would double the size of this process."""
+def healthy(port: int, seconds: float, *, tls: bool = False) -> bool:
+    """Whether the server answers, its data at hand. A plain socket: an HTTP library would double the size of this process.
+
+    One that wants a password (we hold none) answers as soon as it has joined its cluster; whoever started it looks further.
+    """
     wait = max(1, min(int(seconds), 20))
     request = f"GET /_cluster/health?wait_for_status=yellow&timeout={wait}s HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n"
     try:
-        with socket.create_connection(("127.0.0.1", port), timeout=wait + 5) as connection:
+        with socket.create_connection(("127.0.0.1", port), timeout=wait + 5) as plain, _secured(plain, tls=tls) as connection:
             connection.sendall(request.encode())
             status = connection.recv(64).split(b" ")[1:2]
     except OSError:
         return False
-    return status in ([b"200"], [b"408"])  # 408: an index is broken; the node is up all the same
+    return status in ([b"200"], [b"408"], [b"401"])  # 408: an index is broken; the node is up all the same
+
+
+def _secured(connection: socket.socket, *, tls: bool) -> socket.socket:
+    """The same connection, through TLS where the server wants it. Nothing secret is said, so the certificate does not matter."""
+    if not tls:
+        return connection
+    import ssl
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return context.wrap_socket(connection)
 
 
 def _alone() -> None:

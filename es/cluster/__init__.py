@@ -1,0 +1,1 @@
+"""Several nodes: started, watched and stopped, through a Docker engine or as processes of this machine."""
