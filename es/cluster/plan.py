@@ -1,4 +1,4 @@
-"""What a cluster of Facedex's own is to be, and what it became: the words that ``es.cluster.processes`` and ``es.cluster.containers`` share.
+"""What a cluster of Facedex's own is to be, and what it became: the words that all of ``es.cluster`` shares.
 
 Everything of a cluster is below one folder, closed to other users: ``cluster.json`` (this record), ``ca.crt``, ``password`` (of its
 administrator) and, for each node, a folder ``files/<node>`` with what goes into its configuration (see ``es.security``).
