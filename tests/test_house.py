@@ -18,6 +18,7 @@ from typer.main import get_command
 import facedex
 from core.settings import ELASTICSEARCH_VERSION, Settings
 from es.collections import create
+from faces.pipeline import prepare
 from faces.recipe import DEFAULT
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -104,6 +105,7 @@ def test_commands_import_only_what_they_need(
     words: list[str], unwanted: set[str], portraits: dict[str, Path], client: Elasticsearch, name: str, tmp_path: Path
 ) -> None:
     create(client, name, DEFAULT.as_dict())
+    prepare(DEFAULT)  # the very first command of all converts the network, with a package for that
     (tmp_path / "pairs.csv").write_text(f"a,b\n{portraits['obama.jpg']},{portraits['biden.jpg']}\n")
     meant = {"PHOTO": str(portraits["obama.jpg"]), "NAME": name, "PAIRS": str(tmp_path / "pairs.csv")}
     arguments = ["facedex", *(meant.get(word, word) for word in words)]

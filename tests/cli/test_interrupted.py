@@ -18,8 +18,11 @@ from elasticsearch import Elasticsearch
 from es.documents import alias
 from tests.faces_made import small_copies, worker_at_work
 
-# A test run in the background has interrupts ignored, and its children would inherit that.
-CODE = "import signal, facedex; signal.signal(signal.SIGINT, signal.default_int_handler); facedex.main()"
+# A test run in the background has interrupts ignored (under nohup, hang-ups too), and its children would inherit that.
+CODE = (
+    "import signal, facedex; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    "signal.signal(signal.SIGHUP, signal.SIG_DFL); facedex.main()"
+)
 
 
 def start(*words: str) -> subprocess.Popen[str]:
