@@ -22,6 +22,7 @@ import pytest
 from core.errors import EngineError, StorageError, UsageError
 from core.settings import ELASTICSEARCH_VERSION, Settings
 from es.local import locks, memory, node, places, processes
+from es.local.supervisor import is_up
 
 # A command as any other: it makes sure that the node runs, prints where it is, and lives until its input closes.
 COMMAND = """
@@ -192,6 +193,19 @@ def test_a_server_that_can_not_start_tells_why(make_settings: Callable[..., Sett
     assert "server.out" in str(caught.value)  # no log yet
     assert "\n" not in str(caught.value)
     assert processes_of(open_dir) == []
+
+
+def test_a_node_is_up_once_its_indices_are_open_but_for_broken_ones() -> None:
+    def answer(status: int, **health: int) -> bytes:
+        return f"HTTP/1.1 {status} X\r\ncontent-type: application/json\r\n\r\n".encode() + json.dumps(health).encode()
+
+    assert is_up(answer(200))
+    assert is_up(answer(401))
+    assert not is_up(answer(503))
+    assert not is_up(b"")
+    assert not is_up(answer(408, initializing_shards=4, unassigned_shards=100))
+    assert not is_up(answer(408, initializing_shards=0, number_of_pending_tasks=1))
+    assert is_up(answer(408, initializing_shards=0, number_of_pending_tasks=0, unassigned_shards=1))
 
 
 def test_a_state_of_before_a_reboot_is_ignored(make_settings: Callable[..., Settings]) -> None:
