@@ -39,7 +39,7 @@ _OFTEN = 4  # photos from which a person's own spread is measured
 _GROUPS, _ROUNDS = 8, 50
 _MOST = 10  # photos of a person: one with hundreds would be most of what is seen
 _CENTRES = (0.0, 0.5)  # where the spread of people is looked for
-_STEPS = 12
+_STEPS = 8
 
 
 class Faces(NamedTuple):
@@ -128,7 +128,9 @@ class Population:
         return self.means[group] + away, _lognormal(self.spread_person, count, random)
 
     def _photos(self, centres: Vectors, scales: Vectors, random: np.random.Generator) -> Vectors:
-        varied = self._drawn(len(centres), self.within, random) * (scales * _lognormal(self.spread_photo, len(centres), random))[:, None]
+        first, second = random.spawn(2)  # so that the first photos are the same, however many are asked for
+        scales = scales * _lognormal(self.spread_photo, len(centres), second)
+        varied = self._drawn(len(centres), self.within, first) * scales[:, None]
         made = centres + varied
         return np.asarray(made / np.linalg.norm(made, axis=1, keepdims=True), np.float32)
 

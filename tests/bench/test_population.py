@@ -29,8 +29,8 @@ def test_probes_are_other_photos_of_the_same_people(population: Population) -> N
 
 
 def test_a_population_is_found_again_in_its_own_faces(population: Population) -> None:
-    faces = next(population.gallery(600, 5, seed=1))
+    faces = next(population.gallery(300, 5, seed=1))
     again = fit(faces.vectors, faces.people).like(faces.people, seed=3)
     real, made = distances(faces.vectors, faces.people), distances(again, faces.people)
     for name, value in real.items():
-        assert made[name] == pytest.approx(value, rel=0.15), name
+        assert made[name] == pytest.approx(value, rel=0.2), name
