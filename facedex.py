@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 import es.commands
+import es.snapshot_commands
 import ingest.commands
 import query.calibrate_commands
 import query.commands
@@ -31,6 +32,8 @@ from core.errors import (
 from core.terminal import DONE, FAILED, INCOMPLETE, INTERRUPTED, print_json, say
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from ingest.report import Report
     from library import Collection, find, open, verify  # noqa: A004 - read as facedex.open
     from query.answers import Answer, FaceAnswer, Match, Photo
@@ -85,7 +88,7 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     help="Find one face among millions: photos go in, a photo comes back as a person.",
 )
-for room in (es.commands, ingest.commands, query.commands, query.recall_commands):
+for room in (es.commands, es.snapshot_commands, ingest.commands, query.commands, query.recall_commands):
     app.add_typer(room.app)
 
 
@@ -119,6 +122,23 @@ def demo(json: Annotated[bool, typer.Option("--json", help="Print JSON for progr
     raise typer.Exit(DONE if steps.run(json=json) else INCOMPLETE)
 
 
+@app.command()
+def doctor(
+    collection: Annotated[str | None, typer.Option("--collection", "-c", help="Look at this collection only.", metavar="NAME")] = None,
+    fix: Annotated[bool, typer.Option("--fix", help="Do what is safe to do about it: missing fields, cut-off loads, templates.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
+) -> None:
+    """Look for what is wrong or will be: versions, disks, memory, shards, mappings, access. Each finding says what to do.
+
+    Exit code 1 means that there is a warning or an error, 2 that the engine can't be reached; this machine is judged all the same.
+
+    Example: facedex doctor
+    """
+    import checkup
+
+    raise typer.Exit(checkup.run(collection, fix=fix, json=json))
+
+
 def main() -> None:
     """Runs the command line. Whatever goes wrong is one sentence on stderr (and a JSON document with --json), never a traceback."""
     for number in (signal.SIGTERM, signal.SIGHUP):  # a pod that is stopped, a terminal that is closed
@@ -130,7 +150,7 @@ def main() -> None:
     try:
         app(prog_name="facedex")
     except FacedexError as error:
-        _fail(str(error), error.code)
+        _fail(str(error), error.code, error.details)
     except SystemExit as ended:
         if ended.code == INTERRUPTED:
             went_on = "; what was stored stays, and the same command goes on from there" if "ingest" in sys.argv[1:3] else ""
@@ -145,10 +165,10 @@ def main() -> None:
         _fail(f"an error that should not happen ({type(error).__name__}); FACEDEX_DEBUG=1 shows where.", "bug")
 
 
-def _fail(message: str, code: str) -> None:
+def _fail(message: str, code: str, details: Mapping[str, Any] | None = None) -> None:
     say(f"facedex: {message}")
     if "--json" in sys.argv:
-        print_json({"error": {"code": code, "message": message}})
+        print_json({"error": {"code": code, "message": message}, **(details or {})})
     sys.exit(FAILED)
 
 

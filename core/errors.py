@@ -16,13 +16,15 @@ vectors or pixels.
 from __future__ import annotations
 
 import errno
-from typing import Self
+from collections.abc import Mapping
+from typing import Any, Self
 
 
 class FacedexError(Exception):
     """Base of all errors raised on purpose. ``code`` is stable; ``str(error)`` is one sentence for a person."""
 
     code = "error"
+    details: Mapping[str, Any] = {}  # what else a program may want to know, beside the error in JSON
 
     def __init__(self, message: str, *, code: str | None = None) -> None:
         super().__init__(message)

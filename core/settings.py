@@ -37,6 +37,8 @@ class Settings(BaseSettings):
     request_timeout: float = 60.0  # seconds
     retry_seconds: float = Field(default=120.0, ge=0)  # how long a busy cluster, or one that is away, is asked again
 
+    snapshot_repository: str | None = None  # of the cluster; else the one that there is
+
     # Folders: the cache can be deleted at any time, the data folder holds the embedded node's faces.
     cache_dir: Path = Field(default_factory=lambda: platformdirs.user_cache_path("facedex"))
     data_dir: Path = Field(default_factory=lambda: platformdirs.user_data_path("facedex"))

@@ -9,8 +9,9 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from core.errors import CollectionError, UsageError
+from es import templates
 from es.client import speaking
-from es.documents import PREFIX, REJECT_MAPPING, alias, face_mapping, rejects_alias
+from es.documents import MAPPING_VERSION, PREFIX, REJECT_MAPPING, alias, face_mapping, rejects_alias
 
 if TYPE_CHECKING:
     from elasticsearch import Elasticsearch
@@ -41,6 +42,7 @@ class Collection:
     dims: int
     created: str
     notes: Mapping[str, Any] = field(default_factory=dict)
+    mapping: int = 0  # the version of its mapping; 0: made before versions were written down
 
 
 def check_name(name: str) -> str:
@@ -82,15 +84,16 @@ def create(
     """
     check_name(name)
     created = datetime.now(UTC).isoformat(timespec="seconds")
-    meta = {"recipe": dict(recipe), "created": created}
+    meta = {"recipe": dict(recipe), "created": created, "mapping": MAPPING_VERSION}
     mapping = face_mapping(int(recipe["dims"]), str(recipe["metric"]), index_options(index_type), meta)
     copies: dict[str, Any] = {"auto_expand_replicas": "0-1"} if replicas is None else {"number_of_replicas": replicas}
     layout = {"number_of_shards": 1, **copies}
+    templates.install(client)
     # The rejects first: the alias of the faces is what makes a collection, so a creation that is cut off leaves none.
     _make(client, rejects_alias(name), dict(REJECT_MAPPING), layout)
     if not _make(client, alias(name), mapping, layout | {"number_of_shards": shards}):
         raise CollectionError(f"The collection {name!r} exists already.", code="collection_exists")
-    return Collection(name, f"{alias(name)}-v1", recipe, index_type, int(recipe["dims"]), created)
+    return Collection(name, f"{alias(name)}-v1", recipe, index_type, int(recipe["dims"]), created, mapping=MAPPING_VERSION)
 
 
 def index_options(index_type: str) -> dict[str, Any]:
@@ -185,7 +188,8 @@ def _parse(entry: tuple[str, Mapping[str, Any]]) -> Collection | None:
         return None
     vector = shape["mappings"]["properties"]["embedding"]
     notes = meta.get("notes", {})
-    return Collection(names[0], index, meta["recipe"], vector["index_options"]["type"], vector["dims"], meta["created"], notes)
+    index_type, version = vector["index_options"]["type"], meta.get("mapping", 0)
+    return Collection(names[0], index, meta["recipe"], index_type, vector["dims"], meta["created"], notes, version)
 
 
 def annotate(client: Elasticsearch, name: str, **notes: Any) -> Collection:
@@ -196,7 +200,7 @@ def annotate(client: Elasticsearch, name: str, **notes: Any) -> Collection:
     """
     collection = get(client, name)
     kept = {key: value for key, value in (dict(collection.notes) | notes).items() if value is not None}
-    meta = {"recipe": dict(collection.recipe), "created": collection.created, "notes": kept}
+    meta = {"recipe": dict(collection.recipe), "created": collection.created, "mapping": collection.mapping, "notes": kept}
     with speaking():
         client.indices.put_mapping(index=collection.index, meta={"facedex": meta})
     return replace(collection, notes=kept)

@@ -78,6 +78,11 @@ def sweep(client: Elasticsearch, collection: Collection) -> int:
     return len(left)
 
 
+def is_left(index: str, shape: Mapping[str, Any]) -> bool:
+    """Whether an index, with its mapping, is a copy that a killed process left behind."""
+    return _COPY in index and _is_left(shape.get("mappings", {}).get("_meta", {}).get("facedex-copy", {}))
+
+
 def _is_left(meta: Mapping[str, Any]) -> bool:
     if meta.get("host") == socket.gethostname():
         return not processes.same(int(meta["pid"]), meta["birth"])

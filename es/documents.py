@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 PREFIX = "facedex-"
+MAPPING_VERSION = 1  # raised with every change of a mapping; stands in a collection's _meta, so that later versions can tell
 _ID_BYTES = 15  # 120 bits: collisions are out of reach; 20 characters of URL-safe base64, which Elasticsearch stores as 15 bytes
 
 
@@ -50,11 +51,8 @@ _REAL: Mapping[str, Any] = {"type": "float"}
 _INGEST: Mapping[str, Any] = {"properties": {"run": _KEYWORD, "detection": _KEYWORD}}
 
 
-def face_mapping(dims: int, metric: str, index_options: Mapping[str, Any], meta: Mapping[str, Any]) -> dict[str, Any]:
-    """The strict mapping of the faces: an unknown field is an error, not a silent new column.
-
-    The type of the vector index is always named: Elasticsearch's own default changes with the number of dimensions.
-    """
+def face_fields() -> dict[str, Any]:
+    """The fields of a face that don't depend on its recipe: all but the vector."""
     face = {
         "ordinal": {"type": "short"},
         "box": {"properties": dict.fromkeys("xywh", _NUMBER)},
@@ -63,27 +61,25 @@ def face_mapping(dims: int, metric: str, index_options: Mapping[str, Any], meta:
         "quality": {"properties": {"size": _NUMBER, "sharpness": _REAL, "brightness": _REAL, "frontal": _REAL}},
     }
     return {
-        "dynamic": "strict",
-        "_meta": {"facedex": dict(meta)},
-        "properties": {
-            "@timestamp": {"type": "date"},
-            "image": {
-                "properties": {"sha256": _KEYWORD, "path": _PATH, "width": _NUMBER, "height": _NUMBER, "faces": {"type": "short"}},
-            },
-            "face": {"properties": face},
-            "person": _PATH,
-            "labels": _LABELS,
-            "ingest": _INGEST,
-            "thumbnail": {"type": "binary"},
-            "embedding": {
-                "type": "dense_vector",
-                "dims": dims,
-                "index": True,
-                "similarity": metric,
-                "index_options": dict(index_options),
-            },
+        "@timestamp": {"type": "date"},
+        "image": {
+            "properties": {"sha256": _KEYWORD, "path": _PATH, "width": _NUMBER, "height": _NUMBER, "faces": {"type": "short"}},
         },
+        "face": {"properties": face},
+        "person": _PATH,
+        "labels": _LABELS,
+        "ingest": _INGEST,
+        "thumbnail": {"type": "binary"},
     }
+
+
+def face_mapping(dims: int, metric: str, index_options: Mapping[str, Any], meta: Mapping[str, Any]) -> dict[str, Any]:
+    """The strict mapping of the faces: an unknown field is an error, not a silent new column.
+
+    The type of the vector index is always named: Elasticsearch's own default changes with the number of dimensions.
+    """
+    vector = {"type": "dense_vector", "dims": dims, "index": True, "similarity": metric, "index_options": dict(index_options)}
+    return {"dynamic": "strict", "_meta": {"facedex": dict(meta)}, "properties": {**face_fields(), "embedding": vector}}
 
 
 REJECT_MAPPING: Mapping[str, Any] = {

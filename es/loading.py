@@ -37,7 +37,7 @@ _OVER = 0.0
 _MODE = {"refresh_interval": "-1"}
 _NO_COPIES = {"auto_expand_replicas": "false", "number_of_replicas": "0"}
 _SHAPE = ",".join(f"*.settings.index.{name}" for name in ("refresh_interval", "auto_expand_replicas", "number_of_replicas"))
-_SEGMENTS = 4  # of a shard: few are quick to search, but one big one finds less (faces are a hard case for a graph)
+SEGMENTS = 4  # of a shard: few are quick to search, but one big one finds less (faces are a hard case for a graph)
 _MERGE_SECONDS = 6 * 3600.0
 
 
@@ -145,6 +145,16 @@ class BulkLoad:
             merge(self._client, self._name, self._say)
 
 
+def is_running(client: Elasticsearch, name: str) -> bool:
+    """Whether a load into the collection goes on."""
+    return _read(client, name).is_loading
+
+
+def is_left_over(client: Elasticsearch, name: str) -> bool:
+    """Whether a load that was cut off left something to restore."""
+    return bool(_read(client, name).over)
+
+
 def recover(client: Elasticsearch, name: str) -> bool:
     """Restores what a load that was cut off left behind, if there is one; says whether there was.
 
@@ -161,7 +171,7 @@ def merge(client: Elasticsearch, name: str, say: Say) -> None:
     say("Merging the vector index, so that searches are quick; --no-merge leaves that out, and it can be cut off.")
     try:
         with speaking(), suppress(ConnectionTimeout):  # it goes on in the server
-            client.options(request_timeout=_MERGE_SECONDS, max_retries=0).indices.forcemerge(index=alias(name), max_num_segments=_SEGMENTS)
+            client.options(request_timeout=_MERGE_SECONDS, max_retries=0).indices.forcemerge(index=alias(name), max_num_segments=SEGMENTS)
     except FacedexError as error:
         say(f"facedex: all is stored, but the index was not merged: {error}")
 

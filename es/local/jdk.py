@@ -49,6 +49,12 @@ def find_java_home(settings: Settings, say: Callable[[str], None] = lambda _: No
     return found if found is not None else _fetch(settings, user, say)
 
 
+def installed(settings: Settings) -> Path | None:
+    """The JDK that would be used without fetching one. Looks only."""
+    user = places.server_user(settings)
+    return _newest(iter([settings.java_home]) if settings.java_home else candidates(settings), user)
+
+
 def candidates(settings: Settings) -> Iterator[Path]:
     """Folders that may be a JDK, the likeliest first."""
     for name in ("ES_JAVA_HOME", "JAVA_HOME"):

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 SYSTEM_DATA = Path("/var/lib/facedex")
 SYSTEM_CACHE = Path("/var/cache/facedex")
+_PLAIN = "node"  # the node's folder below data_dir
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,9 @@ class User:
 
 @dataclass(frozen=True)
 class Home:
-    """The files of one node. ``data``, ``logs``, ``config`` and ``tmp`` belong to the server's user, the rest to who starts it."""
+    """The files of one node. ``data``, ``logs``, ``config``, ``tmp`` and ``snapshots`` belong to the server's user, the rest to who
+    starts it.
+    """
 
     path: Path
 
@@ -57,6 +60,11 @@ class Home:
     def tmp(self) -> Path:
         """Emptied at every start."""
         return self.path / "tmp"
+
+    @property
+    def snapshots(self) -> Path:
+        """Where the server may keep snapshots: beside the plain place, so that whoever throws the node away keeps them."""
+        return self.path.parent / "snapshots" if self.path.name == _PLAIN else self.path / "snapshots"
 
     @property
     def log(self) -> Path:
@@ -115,7 +123,7 @@ def server_user(settings: Settings) -> User | None:
 
 def node_home(settings: Settings) -> Home:
     """The folder of the node that these settings mean. Creates nothing."""
-    plain = absolute(settings.data_dir) / "node"
+    plain = absolute(settings.data_dir) / _PLAIN
     user = server_user(settings)
     if user is None:
         return Home(plain)
@@ -184,7 +192,7 @@ def read_inside(path: Path, limit: int, start: int = 0) -> bytes:
 def make_home(home: Home, user: User | None) -> None:
     """Makes the node's folders and gives the server its own."""
     make_folder(home.path)
-    for folder in (home.data, home.logs, home.config, home.tmp):
+    for folder in (home.data, home.logs, home.config, home.tmp, home.snapshots):
         try:
             folder.mkdir(mode=0o700, exist_ok=True)
             if user is not None and not folder.is_symlink() and folder.stat().st_uid != user.uid:

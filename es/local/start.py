@@ -54,6 +54,7 @@ def start(settings: Settings, home: places.Home, say: Callable[[str], None]) -> 
                 idle_seconds=settings.node_idle_minutes * 60,
                 start_seconds=settings.node_start_seconds,
                 user=user,
+                extra={"path.repo": [str(home.snapshots)]},
             )
             _spawn(job)
             return _await(settings, home)

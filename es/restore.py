@@ -1,0 +1,165 @@
+"""Restoring collections from a snapshot: as they were, or under another name."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from core.errors import CollectionError, EngineError, UsageError
+from es.client import speaking
+from es.collections import check_name, find
+from es.documents import alias, rejects_alias
+from es.loading import recover
+from es.shards import unassigned
+from es.snapshots import OPERATIONS, Snapshot, collection_of, counted, polls
+
+if TYPE_CHECKING:
+    from elasticsearch import Elasticsearch
+
+    from es.local.node import Say
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """A collection that is back."""
+
+    name: str
+    faces: int
+    expected: int | None  # as counted when the snapshot began; None where that is not known
+
+    @property
+    def is_as_counted(self) -> bool:
+        """Whether nothing is missing or more. (Faces that came or went while the snapshot was made tell here, too.)"""
+        return self.expected in (None, self.faces)
+
+
+def restore(
+    client: Elasticsearch, repository: str, snapshot: Snapshot, names: Sequence[str] | None, new_name: str | None, say: Say
+) -> list[Restored]:
+    """Brings collections back, and waits until they can be searched.
+
+    Args:
+        client: the connection.
+        repository: where from.
+        snapshot: what.
+        names: which of its collections; ``None``: all, and the record of operations where there is none now.
+        new_name: what the one collection is to be called.
+        say: hears how far it is.
+
+    Raises:
+        UsageError: a new name for more than one.
+        CollectionError: it is not in the snapshot, or the cluster has one of that name (code ``collection_exists``).
+        EngineError: a shard could not be restored (code ``restore_failed``); what came of it is deleted again.
+    """
+    chosen = _chosen(snapshot, names, new_name)
+    targets = [new_name or name for name in chosen]
+    for target in targets:
+        if find(client, check_name(target)):
+            raise CollectionError(
+                f"There is a collection {target!r}: delete it first (`facedex collections delete {target}`), or restore it under another "
+                "name with --as.",
+                code="collection_exists",
+            )
+    indices = [index for index in snapshot.indices if _belongs(index, chosen)]
+    if names is None and OPERATIONS in snapshot.indices and not _exists(client, OPERATIONS):
+        indices.append(OPERATIONS)
+    renaming = {"rename_pattern": f"{alias(chosen[0])}-(.*)", "rename_replacement": f"{alias(new_name)}-$1"} if new_name else {}
+    made = [f"{alias(new_name)}{index.removeprefix(alias(chosen[0]))}" if new_name else index for index in indices]
+    if there := [index for index in made if _exists(client, index)]:
+        raise CollectionError(
+            f"The index {there[0]} is in the way, and belongs to no collection: see `facedex doctor`, or restore with --as.",
+            code="collection_exists",
+        )
+    _begin(client, repository, snapshot.name, indices, renaming)
+    if new_name:
+        _rename(client, new_name, made)
+    _await(client, made, say)
+    return [_settled(client, target, snapshot.faces.get(name)) for name, target in zip(chosen, targets, strict=True)]
+
+
+def _chosen(snapshot: Snapshot, names: Sequence[str] | None, new_name: str | None) -> list[str]:
+    held = snapshot.collections
+    chosen = held if names is None else list(dict.fromkeys(names))
+    missing = [name for name in chosen if name not in held]
+    if missing or not chosen:
+        raise CollectionError(
+            f"The snapshot {snapshot.name} holds no collection {missing[0] if missing else ''!r}; it holds: {', '.join(held) or 'none'}.",
+            code="no_collection",
+        )
+    if new_name is not None and len(chosen) != 1:
+        raise UsageError(f"--as names one collection, and the snapshot holds {len(chosen)} ({', '.join(chosen)}): choose one with -c.")
+    return chosen
+
+
+def _belongs(index: str, names: Sequence[str]) -> bool:
+    return (collection_of(index) or collection_of(index.replace("-rejects-v", "-v"))) in names
+
+
+def _exists(client: Elasticsearch, index: str) -> bool:
+    with speaking():
+        return bool(client.indices.exists(index=index))
+
+
+def _begin(client: Elasticsearch, repository: str, snapshot: str, indices: list[str], renaming: dict[str, str]) -> None:
+    with speaking():
+        client.snapshot.restore(
+            repository=repository,
+            snapshot=snapshot,
+            indices=indices,
+            include_global_state=False,
+            feature_states=["none"],
+            include_aliases=not renaming,  # under another name they would lead to two collections
+            wait_for_completion=False,
+            **renaming,  # type: ignore[arg-type]
+        )
+
+
+def _rename(client: Elasticsearch, name: str, made: list[str]) -> None:
+    """Gives the indices of a collection under a new name their aliases; a bulk load that the snapshot caught has none to go on with."""
+    actions: list[Any] = []
+    for index in made:
+        own = rejects_alias(name) if index.startswith(f"{rejects_alias(name)}-v") else alias(name)
+        actions.append({"add": {"index": index, "alias": own, "is_write_index": True}})
+    with speaking():
+        client.indices.update_aliases(actions=actions)
+        faces = f"{alias(name)}-v*"
+        found = client.indices.get_settings(index=faces, filter_path="*.settings.index.refresh_interval")
+        if any(shape["settings"]["index"]["refresh_interval"] == "-1" for shape in found.values()):
+            client.indices.put_settings(index=faces, settings={"index": {"refresh_interval": None, "auto_expand_replicas": "0-1"}})
+
+
+def _await(client: Elasticsearch, indices: list[str], say: Say) -> None:
+    for tell in polls():
+        with speaking():  # the health of an index is yellow, not red, while its first shards are awaited
+            shards = client.cat.shards(index=indices, format="json", h="prirep,state")
+        states = {each["state"] for each in shards if each["prirep"] == "p"}  # type: ignore[index]
+        if states <= {"STARTED", "RELOCATING"}:
+            return
+        if "INITIALIZING" not in states:
+            failed = next((each for each in unassigned(client, ",".join(indices)) if each.primary and each.is_final), None)
+            if failed is not None:
+                with speaking():
+                    client.indices.delete(index=indices, ignore_unavailable=True)
+                raise EngineError(
+                    f"The shard {failed.number} of {failed.index} could not be restored ({failed.since}; {failed.why}): nothing was kept; "
+                    "if the repository is damaged, an older snapshot may do.",
+                    code="restore_failed",
+                )
+        if tell:
+            say(_progress(client, indices))
+
+
+def _progress(client: Elasticsearch, indices: list[str]) -> str:
+    with speaking():
+        found = client.indices.recovery(index=indices, filter_path="*.shards.index.size")
+    sizes = [shard["index"]["size"] for entry in found.values() for shard in entry["shards"]]
+    done, of = (sum(size[key] for size in sizes) for key in ("recovered_in_bytes", "total_in_bytes"))
+    return f"Restored {done / 1e6:,.0f} of {of / 1e6:,.0f} MB."
+
+
+def _settled(client: Elasticsearch, name: str, expected: int | None) -> Restored:
+    recover(client, name)
+    with speaking():
+        client.indices.refresh(index=alias(name))
+    return Restored(name, counted(client, alias(name)), expected)
