@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+import es.cluster.commands
 import es.commands
 import es.snapshot_commands
 import ingest.commands
@@ -30,6 +31,7 @@ from core.errors import (
     UsageError,
 )
 from core.terminal import DONE, FAILED, INCOMPLETE, INTERRUPTED, print_json, say
+from es.access import check_typed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -90,6 +92,7 @@ app = typer.Typer(
 )
 for room in (es.commands, es.snapshot_commands, ingest.commands, query.commands, query.recall_commands):
     app.add_typer(room.app)
+app.add_typer(es.cluster.commands.app, name="cluster")
 
 
 def _version(asked: bool) -> None:
@@ -106,6 +109,7 @@ def _options(
     version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")] = False,
 ) -> None:
     if url is not None:
+        check_typed(url)
         os.environ["ELASTICSEARCH_URL"] = url
 
 

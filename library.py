@@ -17,6 +17,7 @@ from core.terminal import DEFAULT_COLLECTION
 from core.web import Limits
 from es import client as connection
 from es import collections
+from es.access import Named, named
 from faces.agreement import agreed
 from faces.quality import gate
 from faces.recipe import DEFAULT, resolve, spelled
@@ -49,27 +50,29 @@ log = logging.getLogger("facedex")
 def open(  # noqa: A001 - read as facedex.open
     name: str = DEFAULT_COLLECTION,
     *,
-    url: str | None = None,
     create: bool = False,
     model: str | None = None,
     detector: str | None = None,
+    **access: Unpack[Named],
 ) -> Collection:
     """Opens a collection. Without a ``url``, here or in ELASTICSEARCH_URL, Facedex's own node is started where it isn't running.
 
     Args:
         name: the collection.
-        url: the Elasticsearch to use; credentials and everything else come from the settings.
         create: makes the collection if it isn't there.
         model: DeepFace's name of the model; refused unless the collection was made with it.
         detector: DeepFace's name of the detector, likewise.
+        access: the Elasticsearch to use: ``url`` (several with commas), ``api_key`` or ``username`` and ``password``, ``ca_certs`` or
+            ``ca_fingerprint``. What is not given comes from the settings.
 
     Raises:
         CollectionError: there is no such collection (``no_collection``).
+        UsageError: the Elasticsearch is not safe to use (``insecure``).
         RecipeMismatch: it was made with another recipe.
         EngineError: Elasticsearch can't be started or reached.
     """
-    config = settings() if url is None else settings().model_copy(update={"url": url})
-    client = connection.connect(config, log.info)
+    url = access.get("url")
+    client = connection.connect(named(settings(), access), log.info)
     try:
         found = collections.find(client, name)
         if found is None and create:
@@ -315,24 +318,29 @@ class Collection:
         )
 
 
+class _FindAnywhere(deepface_find.FindOptions, Named, total=False):
+    """The options of :meth:`Collection.find`, and which Elasticsearch to use."""
+
+
 def find(
     img_path: PhotoLike,
     db_path: str | os.PathLike[str] | None = None,
     model_name: str | None = None,
     *,
     collection: str = DEFAULT_COLLECTION,
-    url: str | None = None,
     exact: bool = False,
     min_face: int = 80,
-    **options: Unpack[FindOptions],
+    **options: Unpack[_FindAnywhere],
 ) -> list[pd.DataFrame]:
-    """``DeepFace.find`` in one call: opens a collection, asks it and closes it. See :meth:`Collection.find`.
+    """``DeepFace.find`` in one call: opens a collection, asks it and closes it. See :meth:`Collection.find`, and :func:`open`.
 
     With a ``db_path``, the collection is made if it isn't there, by ``model_name`` and ``detector_backend``.
     """
     model, detector = model_name, options.get("detector_backend")
-    with open(collection, url=url, create=db_path is not None, model=model, detector=detector) as opened:
-        return opened.find(img_path, db_path, model_name, exact=exact, min_face=min_face, **options)
+    rest: Any = dict(options)
+    access: Any = {key: rest.pop(key) for key in Named.__annotations__ if key in rest}
+    with open(collection, create=db_path is not None, model=model, detector=detector, **access) as opened:
+        return opened.find(img_path, db_path, model_name, exact=exact, min_face=min_face, **rest)
 
 
 def verify(

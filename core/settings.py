@@ -28,12 +28,14 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="FACEDEX_", env_file=".env", env_ignore_empty=True, extra="ignore", frozen=True)
 
-    # Which Elasticsearch: empty means the embedded node.
+    # Which Elasticsearch: empty means Facedex's own cluster or node. Several addresses have commas in between.
     url: Annotated[str | None, Field(validation_alias=_elastic("URL"))] = None
     api_key: Annotated[SecretStr | None, Field(validation_alias=_elastic("API_KEY"))] = None
     username: Annotated[str | None, Field(validation_alias=_elastic("USERNAME"))] = None
     password: Annotated[SecretStr | None, Field(validation_alias=_elastic("PASSWORD"))] = None
     ca_certs: Annotated[Path | None, Field(validation_alias=_elastic("CA_CERTS"))] = None
+    ca_fingerprint: Annotated[str | None, Field(validation_alias=_elastic("CA_FINGERPRINT"))] = None
+    allow_insecure: bool = False  # lets a cluster on another machine have no TLS, or no password
     request_timeout: float = 60.0  # seconds
     retry_seconds: float = Field(default=120.0, ge=0)  # how long a busy cluster, or one that is away, is asked again
 

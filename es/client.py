@@ -8,9 +8,11 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from core.errors import CollectionError, EngineError, StorageError, UsageError
-from core.settings import settings
+from es.access import access, without_secrets
 from es.local import node
-from es.patience import is_disk_full
+from es.patience import engine_of, is_disk_full, is_distrust
+
+__all__ = ["connect", "failure", "server_version", "speaking", "version_concern", "without_secrets"]
 
 if TYPE_CHECKING:
     from elasticsearch import ApiError, Elasticsearch
@@ -29,36 +31,30 @@ _TALKATIVE = ("document_parsing_exception", "mapper_parsing_exception", "parsing
 
 
 def connect(config: Settings, say: node.Say = node.silent) -> Elasticsearch:
-    """A client for the configured Elasticsearch; without one, for the embedded node, started where it isn't running.
+    """A client for all nodes of the configured Elasticsearch; without one, of Facedex's own cluster or node (see :mod:`es.access`).
 
     Raises:
-        EngineError: the embedded node can't be started.
-        UsageError: the address or the credentials don't make sense.
+        EngineError: the embedded node can't be started, the cluster is stopped, or its authority is not the one that was named.
+        UsageError: the address or the credentials don't make sense, or are not safe.
     """
-    url = node.ensure(config, say).url if config.url is None else config.url
-    if not url.startswith(("http://", "https://")):
-        raise UsageError(f"The Elasticsearch address {without_secrets(url)!r} can't be used: give it as http(s)://host:port.")
-    if config.ca_certs is not None and not config.ca_certs.is_file():
-        raise UsageError(f"There is no file {str(config.ca_certs)!r}, which ELASTICSEARCH_CA_CERTS names.")
+    means = access(config, say)
     from elasticsearch import Elasticsearch
 
     from es.transport import Transport
 
-    basic_auth = None
-    if config.username is not None:
-        if config.password is None:
-            raise UsageError("ELASTICSEARCH_USERNAME is set without ELASTICSEARCH_PASSWORD: set both, or ELASTICSEARCH_API_KEY.")
-        basic_auth = (config.username, config.password.get_secret_value())
-    api_key = config.api_key.get_secret_value() if config.api_key else None
-    tls: dict[str, Any] = {"ca_certs": str(config.ca_certs)} if config.ca_certs else {}
+    authority, secured = means.ca_certs, [url for url in means.urls if url.startswith("https://")]
+    if authority is None and means.ca_fingerprint and secured:
+        from es.security import pinned
+
+        authority = pinned.ca_file(secured, means.ca_fingerprint, config.cache_dir / "authorities")
+    tls: dict[str, Any] = {"ca_certs": str(authority)} if authority else {}
     try:
-        return Elasticsearch(
-            url,
+        client = Elasticsearch(
+            list(means.urls),
             **tls,
             transport_class=Transport,
-            api_key=api_key,
-            basic_auth=None if api_key else basic_auth,
-            request_timeout=config.request_timeout,
+            api_key=means.api_key,
+            basic_auth=means.basic_auth,
             # Our ids come from content, so that repeating a write can't duplicate it.
             retry_on_timeout=True,
             max_retries=3,
@@ -67,11 +63,10 @@ def connect(config: Settings, say: node.Say = node.silent) -> Elasticsearch:
         raise UsageError(
             f"The Elasticsearch address or its certificates can't be used ({error}): give it as http(s)://host:port."
         ) from None
-
-
-def without_secrets(url: str) -> str:
-    """The address without the name and password that can stand in it."""
-    return re.sub(r"^(\w+://)?.*@", r"\1", url)
+    transport = client.transport
+    assert isinstance(transport, Transport)  # noqa: S101 - for mypy
+    transport.engine, transport.timeout = means.engine, config.request_timeout
+    return client
 
 
 @contextmanager
@@ -91,11 +86,9 @@ def speaking() -> Iterator[None]:
     except ConnectionTimeout:
         raise EngineError("Elasticsearch did not answer in time: see `facedex status`, then try again.", code="timeout") from None
     except ConnectionFailed as error:
-        remedy = (
-            "Facedex's own node is gone: run the command again, which starts it anew."
-            if settings().url is None
-            else "check ELASTICSEARCH_URL, or unset it to use a node of Facedex's own."
-        )
+        if is_distrust(error):
+            raise _distrust(error) from None
+        remedy = _REMEDIES[engine_of(error)]
         raise EngineError(f"Elasticsearch can't be reached ({_brief(error)}): {remedy}", code="unreachable") from None
     except UnsupportedProductError:
         raise _not_elasticsearch() from None
@@ -103,6 +96,25 @@ def speaking() -> Iterator[None]:
         raise _meaning(error) from None
     except TransportError as error:
         raise EngineError(f"Elasticsearch can't be talked to ({_brief(error)}).") from None
+
+
+_REMEDIES = {
+    "node": "Facedex's own node is gone: run the command again, which starts it anew.",
+    "cluster": "see `facedex cluster status`; `facedex cluster up` starts the nodes that don't run.",
+    "given": "check the address (ELASTICSEARCH_URL; https:// where it speaks TLS), or unset it to use a node of Facedex's own.",
+}
+
+
+def _distrust(error: Exception) -> EngineError:
+    text = str(getattr(error, "message", error))
+    if "WRONG_VERSION" in text or "RECORD_LAYER" in text:
+        return EngineError("What answers at the https:// address speaks no TLS: check the port, or give it as http://.", code="untrusted")
+    why = text.partition("certificate verify failed:")[2].partition("(_ssl")[0].strip() or _brief(error)
+    return EngineError(
+        f"The certificate of Elasticsearch is not trusted ({why}): set ELASTICSEARCH_CA_CERTS to the file of its certificate authority, or "
+        "ELASTICSEARCH_CA_FINGERPRINT to the authority's SHA-256.",
+        code="untrusted",
+    )
 
 
 def _not_elasticsearch() -> EngineError:

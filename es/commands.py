@@ -13,6 +13,7 @@ from core.terminal import Json, Yes, ask, print_json, say, show, table
 if TYPE_CHECKING:
     from elasticsearch import Elasticsearch
 
+    from es.cluster.record import Record
     from es.collections import Collection
 
 app = typer.Typer()
@@ -41,8 +42,9 @@ def _engine(json: bool, version: str) -> None:
     from es.client import without_secrets
     from es.local import node
 
-    own = node.running(settings()) if settings().url is None else None
-    url = own.url if own else without_secrets(settings().url or "")
+    cluster = _cluster()
+    own = node.running(settings()) if settings().url is None and cluster is None else None
+    url = own.url if own else ", ".join(cluster.urls) if cluster else without_secrets(settings().url or "")
     if json:
         print_json({"url": url, "version": version, "log": str(own.log) if own else None})
     else:
@@ -58,6 +60,8 @@ def down(json: Json = False) -> None:
     from es.local import node
 
     stopped = node.stop(settings())
+    if _cluster():
+        say("facedex: the cluster is none of this command's: `facedex cluster down` stops it.")
     if json:
         print_json({"stopped": stopped})
     else:
@@ -73,16 +77,30 @@ def status(json: Json = False) -> None:
     from es.local import node
 
     log = None
-    if settings().url is None:
+    stopped: dict[str, Any] = {"url": None, "version": None, "health": "stopped", "nodes": [], "collections": [], "log": None}
+    if cluster := _cluster():
+        from es.access import STOPPED, is_running
+
+        if not is_running(cluster):
+            _show_status(stopped, json, STOPPED)
+            return
+    elif settings().url is None:
         log = str(node.log_path(settings()))
         if node.running(settings()) is None:
-            document: dict[str, Any] = {"url": None, "version": None, "health": "stopped", "nodes": [], "collections": [], "log": log}
-            _show_status(document, json)
+            told = f"Facedex's own Elasticsearch node is not running: the next command starts it, or `facedex up`.\nIts log: {log}"
+            _show_status(stopped | {"log": log}, json, told)
             return
     from es import client as connection
 
     with connection.connect(settings(), say) as client:
         _show_status(_status(client, log), json)
+
+
+def _cluster() -> Record | None:
+    """Facedex's own cluster, if it is what commands use."""
+    from es.cluster import record
+
+    return record.read(settings()) if settings().url is None else None
 
 
 def _status(client: Elasticsearch, log: str | None) -> dict[str, Any]:
@@ -94,15 +112,23 @@ def _status(client: Elasticsearch, log: str | None) -> dict[str, Any]:
         say(f"facedex: {concern}")
     with speaking():
         health = client.cluster.health()
-        nodes = client.nodes.stats(metric=["jvm", "fs"], filter_path="nodes.*.name,nodes.*.roles,nodes.*.jvm.mem,nodes.*.fs.total")
     return {
         "url": str(next(iter(client.transport.node_pool.all())).base_url),
         "version": version,
         "health": health["status"],
-        "nodes": [_node(entry) for entry in nodes["nodes"].values()],
+        "nodes": nodes_of(client),
         "collections": [_summary(client, found) for found in stored.all_of(client)],
         "log": log,
     }
+
+
+def nodes_of(client: Elasticsearch) -> list[dict[str, Any]]:
+    """Each node of a cluster, by name."""
+    from es.client import speaking
+
+    with speaking():
+        nodes = client.nodes.stats(metric=["jvm", "fs"], filter_path="nodes.*.name,nodes.*.roles,nodes.*.jvm.mem,nodes.*.fs.total")
+    return sorted(map(_node, nodes["nodes"].values()), key=lambda node: str(node["name"]))
 
 
 def _node(entry: dict[str, Any]) -> dict[str, Any]:
@@ -129,12 +155,12 @@ def _summary(client: Elasticsearch, collection: Collection) -> dict[str, Any]:
     return {"name": collection.name, **counts, "recipe": dict(collection.recipe)}
 
 
-def _show_status(document: dict[str, Any], json: bool) -> None:
+def _show_status(document: dict[str, Any], json: bool, stopped: str = "") -> None:
     if json:
         print_json(document)
         return
     if document["url"] is None:
-        show("Facedex's own Elasticsearch node is not running: the next command starts it, or `facedex up`.", f"Its log: {document['log']}")
+        show(stopped)
         return
     show(f"Elasticsearch {document['version']} at {document['url']}, health {document['health']}")
     if document["log"]:

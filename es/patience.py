@@ -32,15 +32,16 @@ def patiently(call: Callable[[], Answer], seconds: float) -> Answer:
     from tenacity import Retrying, retry_if_exception, stop_before_delay, wait_random_exponential
 
     return Retrying(
-        retry=retry_if_exception(_may_pass),
+        retry=retry_if_exception(may_pass),
         wait=wait_random_exponential(multiplier=_FIRST_WAIT, max=_LONGEST_WAIT),
         stop=stop_before_delay(seconds),
         reraise=True,
     )(call)
 
 
-def _may_pass(error: BaseException) -> bool:
-    from elastic_transport import ConnectionTimeout, TlsError
+def may_pass(error: BaseException) -> bool:
+    """Whether the same may go well in a moment, perhaps at another node."""
+    from elastic_transport import ConnectionTimeout
     from elasticsearch import ApiError
     from elasticsearch import ConnectionError as ConnectionFailed
 
@@ -49,16 +50,47 @@ def _may_pass(error: BaseException) -> bool:
     if isinstance(error, ApiError):
         return is_passing(error.status_code, error.body)
     # Our own node comes back with the next command only, at another port.
-    return isinstance(error, ConnectionFailed) and not isinstance(error, TlsError) and not _is_own_node_gone()
+    return isinstance(error, ConnectionFailed) and not is_distrust(error) and not _is_own_node_gone(error)
 
 
-def _is_own_node_gone() -> bool:
-    return settings().url is None and node.running(settings()) is None
+def is_distrust(error: BaseException) -> bool:
+    """Whether TLS failed for a reason that stays. (A node that dies while it greets us makes a TLS error, too.)"""
+    from elastic_transport import TlsError
+
+    return isinstance(error, TlsError) and any(word in str(error.message) for word in _DISTRUST)
+
+
+_DISTRUST = ("CERTIFICATE", "WRONG_VERSION", "RECORD_LAYER", "ALERT", "UNSUPPORTED", "hostname")
+
+
+def engine_of(error: BaseException) -> str:
+    """Which engine was asked (see es.access): clients of ours mark their errors."""
+    return str(vars(error).get("engine") or ("node" if settings().url is None else "given"))
+
+
+def _is_own_node_gone(error: BaseException) -> bool:
+    return engine_of(error) == "node" and node.running(settings()) is None
 
 
 def is_passing(status: int, body: Any) -> bool:
-    """Whether an answer says that the same may go well in a moment. A full disk is told at once: freeing it takes longer."""
-    return status in BUSY and not (isinstance(body, dict) and is_disk_full(body.get("error")))
+    """Whether an answer says that the same may go well in a moment: all of it, or a search or a document among many.
+
+    A full disk is told at once: freeing it takes longer.
+    """
+    if not isinstance(body, dict):
+        return status in BUSY
+    if status in BUSY:
+        return not is_disk_full(body.get("error"))
+    documents, searches = (body.get(name) for name in ("docs", "responses"))
+    if isinstance(documents, list) and any(map(is_unread, documents)):
+        return True
+    return isinstance(searches, list) and any(search.get("status") in BUSY for search in searches)
+
+
+def is_unread(document: Any) -> bool:
+    """Whether a document of an answer to ``mget`` could not be read, which does not mean that it is not there."""
+    cause = document.get("error") if isinstance(document, dict) else None
+    return isinstance(cause, dict) and cause.get("type") != "index_not_found_exception"
 
 
 def is_disk_full(cause: Any) -> bool:

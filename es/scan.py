@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+from core.errors import EngineError
 from es.bulk import Operation, refusal, send
 from es.client import speaking
+from es.patience import is_unread
 
 if TYPE_CHECKING:
     from elasticsearch import Elasticsearch
@@ -80,10 +82,21 @@ def current(client: Elasticsearch, hits: Iterable[Mapping[str, Any]], source: Se
     while some := list(islice(hits, _PAGE)):
         wanted = [{"_index": hit["_index"], "_id": hit["_id"], "_source": list(source)} for hit in some]
         with speaking():
-            found = client.mget(docs=wanted)["docs"]
+            found = present(client.mget(docs=wanted)["docs"])
         for each in found:
-            if each.get("found"):
-                yield Document(each["_index"], each["_id"], (each["_seq_no"], each["_primary_term"]), each["_source"])
+            yield Document(each["_index"], each["_id"], (each["_seq_no"], each["_primary_term"]), each["_source"])
+
+
+def present(documents: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Those of an answer to ``mget`` that are there.
+
+    Raises:
+        EngineError: a shard could not answer, which does not mean that its documents are gone.
+    """
+    listed = list(documents)
+    if any(map(is_unread, listed)):
+        raise EngineError("Elasticsearch can't read some documents now: see `facedex status`, then try again.", code="unavailable")
+    return [each for each in listed if each.get("found")]
 
 
 def delete(client: Elasticsearch, documents: Iterable[Document]) -> int:

@@ -6,16 +6,20 @@ its shards. Where it runs none, and for many probes at once, all vectors are rea
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from functools import partial
 from heapq import merge
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import WeakSet
 
 import numpy as np
 
+from core.errors import CollectionError, EngineError
 from es.client import speaking
 from es.documents import alias
+from es.scan import present
 from es.vectors import FIELD, Page, map_slices
 
 if TYPE_CHECKING:
@@ -28,11 +32,15 @@ Scored = tuple[float, str]  # minus the score, and an id: sorted, the best comes
 
 SOURCE = ("person", "image.path", "face.box")
 
+Parts = TypeVar("Parts")
+
+_SCANS = 3  # at most, where a node leaves
 _FEW = 10  # probes: a script goes through all faces once for each, a scan once for all
 _MOST_HITS = 10_000  # that Elasticsearch answers at once
 _LOT = 2_000  # probes at once
 _HELD = 1_000_000  # faces that are held at once for all probes, of each slice
 _DOCUMENTS = 2_000  # fetched at once
+_FOUND = "docs._id,docs._source,docs.found,docs.error"
 _SCRIPT = f"(1 + cosineSimilarity(params.face, '{FIELD}')) / 2"
 
 _no_scripts: WeakSet[Transport] = WeakSet()  # connections to clusters that run none
@@ -102,9 +110,17 @@ def nearest(
                 best.add(page)
             return best.faces
 
-        parts = map_slices(client, index, query or {"match_all": {}}, score)
+        parts = _again(client, partial(map_slices, client, index, query or {"match_all": {}}, score))
         found.extend(list(islice(merge(*each), k)) for each in zip(*parts, strict=True))
     return found
+
+
+def _again(client: Elasticsearch, scan: Callable[[], Parts]) -> Parts:
+    """A scan sees the faces of each shard on one node; if that leaves meanwhile, the whole is begun anew on others."""
+    for _ in range(_SCANS - 1 if len(client.transport.node_pool) > 1 else 0):
+        with suppress(EngineError, CollectionError):  # it says that its view of the index is not there any more
+            return scan()
+    return scan()
 
 
 class _Best:
@@ -153,8 +169,8 @@ def _documents(client: Elasticsearch, name: str, ids: set[str], source: Sequence
     documents: dict[str, Mapping[str, Any]] = {}
     while some := list(islice(wanted, _DOCUMENTS)):
         with speaking():
-            answer = client.mget(index=alias(name), ids=some, source_includes=list(source), filter_path="docs._id,docs._source,docs.found")
-        documents |= {each["_id"]: each.get("_source", {}) for each in answer["docs"] if each.get("found")}
+            answer = client.mget(index=alias(name), ids=some, source_includes=list(source), filter_path=_FOUND)
+        documents |= {each["_id"]: each.get("_source", {}) for each in present(answer["docs"])}
     return documents
 
 

@@ -158,7 +158,7 @@ def _write(path: Path, text: str) -> None:
     try:
         with suppress(FileNotFoundError):
             os.unlink(path.name, dir_fd=folder)
-        fd = os.open(path.name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o640, dir_fd=folder)
+        fd = os.open(path.name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600, dir_fd=folder)
         with os.fdopen(fd, "w", encoding="utf-8") as file:
             file.write(text)
     finally:

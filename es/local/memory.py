@@ -12,11 +12,11 @@ _CGROUPS = Path("/sys/fs/cgroup")
 _OWN_CGROUP = Path("/proc/self/cgroup")
 
 
-def heap(wish: str | None) -> str:
-    """The heap as Java writes it: the wish, else a quarter of the memory between 512 MB and 4 GB."""
+def heap(wish: str | None, nodes: int = 1) -> str:
+    """The heap of each node as Java writes it: the wish, else its share of a quarter of the memory, between 512 MB and 4 GB."""
     if wish:
         return wish.lower()
-    return f"{min(max(available() // 4 // _MB, SMALLEST), LARGEST)}m"
+    return f"{min(max(available() // 4 // nodes // _MB, SMALLEST), LARGEST)}m"
 
 
 def available() -> int:

@@ -71,7 +71,11 @@ def running(settings: Settings) -> Node | None:
 
 def stop(settings: Settings) -> bool:
     """Stops the node and waits for its end: first asked, then killed. False if nothing ran."""
-    home = places.node_home(settings)
+    return stop_at(places.node_home(settings))
+
+
+def stop_at(home: places.Home) -> bool:
+    """As ``stop``, the node of this folder."""
     if not home.path.is_dir():
         return False
     was_there = _end_supervisor(home)

@@ -123,7 +123,12 @@ def server_user(settings: Settings) -> User | None:
 
 def node_home(settings: Settings) -> Home:
     """The folder of the node that these settings mean. Creates nothing."""
-    plain = absolute(settings.data_dir) / _PLAIN
+    return home_of(settings, _PLAIN)
+
+
+def home_of(settings: Settings, name: str) -> Home:
+    """The folder of a node whose plain place is this below ``data_dir``. Creates nothing."""
+    plain = absolute(settings.data_dir) / name
     user = server_user(settings)
     if user is None:
         return Home(plain)

@@ -38,7 +38,7 @@ def start(settings: Settings, home: places.Home, say: Callable[[str], None]) -> 
     places.make_home(home, user)
     try:
         with locks.exclusive(home.starting, seconds=2 * (settings.node_start_seconds + _GRACE)):
-            found = node.ready(home) or _await_other(settings, home)
+            found = node.ready(home) or await_other(settings, home)
             if found is not None:
                 return found
             node.clear_leftovers(home, patience=_LEFTOVER_SECONDS)
@@ -56,8 +56,8 @@ def start(settings: Settings, home: places.Home, say: Callable[[str], None]) -> 
                 user=user,
                 extra={"path.repo": [str(home.snapshots)]},
             )
-            _spawn(job)
-            return _await(settings, home)
+            spawn(job)
+            return await_ready(settings, home)
     except TimeoutError:
         raise EngineError(
             "Another command has been starting Elasticsearch for too long: try `facedex down`.", code="engine_start"
@@ -66,7 +66,7 @@ def start(settings: Settings, home: places.Home, say: Callable[[str], None]) -> 
         raise StorageError.of(error, f"write to {home.path}", "Free it, or set FACEDEX_DATA_DIR to another place.") from None
 
 
-def _await_other(settings: Settings, home: places.Home) -> node.Node | None:
+def await_other(settings: Settings, home: places.Home) -> node.Node | None:
     """A supervisor whose starter was cut off goes on; one that is on its way out is waited for; one that hangs is killed."""
     deadline = time.monotonic() + settings.node_start_seconds + _GRACE
     while locks.held(home.alive):
@@ -74,7 +74,7 @@ def _await_other(settings: Settings, home: places.Home) -> node.Node | None:
         if found is not None:
             return found
         if time.monotonic() >= deadline:
-            node.stop(settings)
+            node.stop_at(home)
         time.sleep(_POLL)
     return None
 
@@ -96,7 +96,7 @@ def _check_port(port: int) -> None:
             ) from None
 
 
-def _spawn(job: Job) -> None:
+def spawn(job: Job) -> None:
     """Starts the supervisor. It needs nothing that was installed, so it runs without the site folders: lighter, sooner there."""
     here = str(Path(__file__).resolve().parents[2])
     log = Path(job.home) / "supervisor.log"
@@ -115,7 +115,7 @@ def _spawn(job: Job) -> None:
         raise EngineError(f"The supervisor of Elasticsearch did not start; see {log}.", code="engine_start")
 
 
-def _await(settings: Settings, home: places.Home) -> node.Node:
+def await_ready(settings: Settings, home: places.Home) -> node.Node:
     """Until the supervisor says how it went, or is gone."""
     deadline = time.monotonic() + settings.node_start_seconds + _GRACE
     while time.monotonic() < deadline:
@@ -126,7 +126,7 @@ def _await(settings: Settings, home: places.Home) -> node.Node:
         if not alive:
             raise _failure(home)
         time.sleep(_POLL)
-    node.stop(settings)
+    node.stop_at(home)
     raise EngineError(f"Elasticsearch did not start in time; its log is {home.log}.", code="engine_start")
 
 

@@ -253,3 +253,11 @@ def test_a_collection_that_cannot_answer_hides_no_other(client: Elasticsearch, n
         assert "?" in type_("status").out
     finally:
         client.indices.delete(index=[f"facedex-{name}-v1", f"facedex-{name}-rejects-v1"])
+
+
+def test_a_password_on_the_command_line_is_refused(type_: Type) -> None:
+    done = type_("--url", "https://ada:s3cret@127.0.0.1:9200", "status", "--json")
+    assert done.code == 2
+    assert done.json["error"]["code"] == "insecure"
+    assert "ELASTICSEARCH_URL" in done.err
+    assert "s3cret" not in done.out + done.err

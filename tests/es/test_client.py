@@ -30,8 +30,7 @@ def test_versions_with_a_known_bug_are_told(version: str, is_sound: bool) -> Non
     assert (version_concern(version) is None) == is_sound
 
 
-def test_nobody_there_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("es.client.settings", lambda: _at("http://127.0.0.1:1"))
+def test_nobody_there_is_one_sentence() -> None:
     with (
         connect(_at(f"http://127.0.0.1:{_free_port()}")) as client,
         pytest.raises(EngineError, match="ELASTICSEARCH_URL") as caught,

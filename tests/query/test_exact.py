@@ -146,7 +146,7 @@ class Scripted:
     def __init__(self, client: Elasticsearch, answer: dict[str, Any] | None) -> None:
         self._client = client
         self._answer = answer
-        self.transport = type("Transport", (), {})()
+        self.transport = type("Transport", (), {"node_pool": [None]})()
         self.scripts: list[dict[str, Any]] = []
 
     def search(self, **body: Any) -> Any:
