@@ -16,6 +16,7 @@ import typer
 import es.cluster.commands
 import es.commands
 import es.snapshot_commands
+import ingest.collections_commands
 import ingest.commands
 import query.calibrate_commands
 import query.commands

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,8 @@ from core.errors import CollectionError, UsageError
 from es import templates
 from es.client import speaking
 from es.documents import MAPPING_VERSION, PREFIX, REJECT_MAPPING, alias, face_mapping, rejects_alias
+from es.sizing import Layout, layout
+from es.versions import versions
 
 if TYPE_CHECKING:
     from elasticsearch import Elasticsearch
@@ -41,6 +43,7 @@ class Collection:
     index_type: str
     dims: int
     created: str
+    origin: str  # stays as long as what is stored of photos does: a new collection of the same name has another
     notes: Mapping[str, Any] = field(default_factory=dict)
     mapping: int = 0  # the version of its mapping; 0: made before versions were written down
 
@@ -65,8 +68,9 @@ def create(
     recipe: Mapping[str, Any],
     *,
     index_type: str = DEFAULT_INDEX_TYPE,
-    shards: int = 1,
+    shards: int | None = None,
     replicas: int | None = None,
+    expected_faces: int | None = None,
 ) -> Collection:
     """Makes an empty collection. Two callers at the same moment make one: the second gets ``collection_exists``.
 
@@ -75,25 +79,45 @@ def create(
         name: see :func:`check_name`.
         recipe: the pinned recipe; its ``dims`` and ``metric`` shape the vector field.
         index_type: one of :data:`INDEX_TYPES`.
-        shards: primary shards.
+        shards: primary shards; ``None``: as :mod:`es.sizing` has it for the expected faces.
         replicas: copies of each shard; ``None`` keeps one copy wherever the cluster has a second node for it.
+        expected_faces: how many there will be; noted with the collection.
 
     Raises:
         UsageError: a bad name, type or number.
         CollectionError: it exists already (code ``collection_exists``).
     """
     check_name(name)
+    if find(client, name):  # perhaps over another than its first index
+        raise _exists(name)
     created = datetime.now(UTC).isoformat(timespec="seconds")
-    meta = {"recipe": dict(recipe), "created": created, "mapping": MAPPING_VERSION}
+    meta: dict[str, Any] = {"recipe": dict(recipe), "created": created, "mapping": MAPPING_VERSION}
+    if expected_faces is not None:
+        meta["notes"] = {"expected_faces": expected_faces}
     mapping = face_mapping(int(recipe["dims"]), str(recipe["metric"]), index_options(index_type), meta)
     copies: dict[str, Any] = {"auto_expand_replicas": "0-1"} if replicas is None else {"number_of_replicas": replicas}
     layout = {"number_of_shards": 1, **copies}
     templates.install(client)
     # The rejects first: the alias of the faces is what makes a collection, so a creation that is cut off leaves none.
     _make(client, rejects_alias(name), dict(REJECT_MAPPING), layout)
+    if shards is None:
+        shards = planned(client, int(recipe["dims"]), index_type, expected_faces or 0).shards
     if not _make(client, alias(name), mapping, layout | {"number_of_shards": shards}):
-        raise CollectionError(f"The collection {name!r} exists already.", code="collection_exists")
-    return Collection(name, f"{alias(name)}-v1", recipe, index_type, int(recipe["dims"]), created, mapping=MAPPING_VERSION)
+        raise _exists(name)
+    return get(client, name)
+
+
+def _exists(name: str) -> CollectionError:
+    return CollectionError(f"The collection {name!r} exists already.", code="collection_exists")
+
+
+def planned(
+    client: Elasticsearch, dims: int, index_type: str, faces: int, *, shards: int | None = None, replicas: int | None = None
+) -> Layout:
+    """What :func:`es.sizing.layout` advises for so many faces in this cluster."""
+    with speaking():
+        nodes = client.cluster.health(filter_path="number_of_data_nodes")["number_of_data_nodes"]
+    return layout(faces, dims, index_type, nodes, shards=shards, replicas=replicas)
 
 
 def index_options(index_type: str) -> dict[str, Any]:
@@ -112,7 +136,7 @@ def index_options(index_type: str) -> dict[str, Any]:
     return options
 
 
-def ensure(client: Elasticsearch, name: str, recipe: Mapping[str, Any]) -> Collection:
+def ensure(client: Elasticsearch, name: str, recipe: Mapping[str, Any], *, expected_faces: int | None = None) -> Collection:
     """The collection of that name, made with this recipe where there is none. (One that is there has its own.)
 
     Raises:
@@ -121,7 +145,7 @@ def ensure(client: Elasticsearch, name: str, recipe: Mapping[str, Any]) -> Colle
     if found := find(client, name):
         return found
     try:
-        return create(client, name, recipe)
+        return create(client, name, recipe, expected_faces=expected_faces)
     except CollectionError as error:
         if error.code != "collection_exists":
             raise
@@ -176,7 +200,7 @@ def all_of(client: Elasticsearch) -> list[Collection]:
     return sorted(filter(None, map(_parse, answer.items())), key=lambda c: c.name)
 
 
-_SHAPE = "*.aliases,*.mappings._meta.facedex,*.mappings.properties.embedding"
+_SHAPE = "*.aliases,*.mappings._meta.facedex,*.mappings.properties.embedding,*.settings.index.uuid"
 
 
 def _parse(entry: tuple[str, Mapping[str, Any]]) -> Collection | None:
@@ -187,9 +211,9 @@ def _parse(entry: tuple[str, Mapping[str, Any]]) -> Collection | None:
     if not meta or not names:
         return None
     vector = shape["mappings"]["properties"]["embedding"]
-    notes = meta.get("notes", {})
+    origin, notes = meta.get("origin", shape["settings"]["index"]["uuid"]), meta.get("notes", {})
     index_type, version = vector["index_options"]["type"], meta.get("mapping", 0)
-    return Collection(names[0], index, meta["recipe"], index_type, vector["dims"], meta["created"], notes, version)
+    return Collection(names[0], index, meta["recipe"], index_type, vector["dims"], meta["created"], origin, notes, version)
 
 
 def annotate(client: Elasticsearch, name: str, **notes: Any) -> Collection:
@@ -198,12 +222,27 @@ def annotate(client: Elasticsearch, name: str, **notes: Any) -> Collection:
     Raises:
         CollectionError: there is no such collection.
     """
-    collection = get(client, name)
-    kept = {key: value for key, value in (dict(collection.notes) | notes).items() if value is not None}
-    meta = {"recipe": dict(collection.recipe), "created": collection.created, "mapping": collection.mapping, "notes": kept}
+    while True:
+        collection = get(client, name)
+        merge_notes(client, collection.index, {}, notes)
+        noted = get(client, name)
+        if noted.index == collection.index:
+            return noted
+        # It was moved to another index meanwhile, perhaps after that had taken over the notes.
+
+
+def merge_notes(client: Elasticsearch, index: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> None:
+    """Makes the changes between two states of notes in those that an index has; ``None`` forgets one.
+
+    Nothing keeps two callers at the same moment from overwriting each other: Elasticsearch knows no condition for it.
+    """
+    changed = {key: after.get(key) for key in before.keys() | after.keys() if before.get(key) != after.get(key) or key not in before}
+    if not changed:
+        return
     with speaking():
-        client.indices.put_mapping(index=collection.index, meta={"facedex": meta})
-    return replace(collection, notes=kept)
+        meta = client.indices.get_mapping(index=index)[index]["mappings"]["_meta"]["facedex"]
+        kept = {key: value for key, value in (meta.get("notes", {}) | changed).items() if value is not None}
+        client.indices.put_mapping(index=index, meta={"facedex": meta | {"notes": kept}})
 
 
 def count(client: Elasticsearch, collection: Collection) -> dict[str, int]:
@@ -237,6 +276,7 @@ def describe(client: Elasticsearch, collection: Collection) -> dict[str, Any]:
         health = client.cluster.health(index=collection.index)["status"]
     reasons = _tally(client, rejects_alias(collection.name), {"reason": {"terms": {"field": "reason", "size": 100}}})
     index = shape["settings"]["index"]
+    others = versions(client, collection.name)
     buckets = reasons["aggregations"]["reason"]["buckets"]
     return {
         "name": collection.name,
@@ -250,11 +290,16 @@ def describe(client: Elasticsearch, collection: Collection) -> dict[str, Any]:
         "health": health,
         "bytes": stats["primaries"]["store"]["size_in_bytes"],
         "created": collection.created,
+        "expected_faces": collection.notes.get("expected_faces"),
+        "old": list(others.old),
+        "migrating_to": others.filling.index if others.filling else None,
     }
 
 
 def delete(client: Elasticsearch, collection: Collection) -> None:
-    """Removes a collection: its faces, its rejects and its name."""
+    """Removes a collection: its faces, in all versions, its rejects and its name."""
+    found = versions(client, collection.name)
+    faces = [found.current, *found.old, *([found.filling.index] if found.filling else [])]
     with speaking():
         # By the names of the indices: aliases can't be deleted so.
-        client.indices.delete(index=[collection.index, f"{rejects_alias(collection.name)}-v1"], ignore_unavailable=True)
+        client.indices.delete(index=[*faces, f"{rejects_alias(collection.name)}-v1"], ignore_unavailable=True)

@@ -1,25 +1,21 @@
-"""The commands about the engine and its collections."""
+"""The commands about the engine."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
-from core.errors import FacedexError
 from core.settings import settings
-from core.terminal import Json, Yes, ask, print_json, say, show, table
+from core.terminal import Json, print_json, say, show, table
+from es.collections_commands import collections, show_collections, size, summary
 
 if TYPE_CHECKING:
     from elasticsearch import Elasticsearch
 
     from es.cluster.record import Record
-    from es.collections import Collection
 
 app = typer.Typer()
-collections = typer.Typer(
-    no_args_is_help=True, help="Sets of faces, each made with one pinned recipe.\n\nExample: facedex collections list"
-)
 app.add_typer(collections, name="collections")
 
 
@@ -117,7 +113,7 @@ def _status(client: Elasticsearch, log: str | None) -> dict[str, Any]:
         "version": version,
         "health": health["status"],
         "nodes": nodes_of(client),
-        "collections": [_summary(client, found) for found in stored.all_of(client)],
+        "collections": [summary(client, found) for found in stored.all_of(client)],
         "log": log,
     }
 
@@ -141,20 +137,6 @@ def _node(entry: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _summary(client: Elasticsearch, collection: Collection) -> dict[str, Any]:
-    from es.collections import count
-    from es.loading import recover
-
-    try:
-        if recover(client, collection.name):
-            say(f"facedex: {collection.name}: a bulk load was cut off; refreshes and copies are as they were before it.")
-        counts: dict[str, int | None] = {**count(client, collection)}
-    except FacedexError as error:  # one that is broken must not hide the others
-        say(f"facedex: {collection.name}: {error}")
-        counts = dict.fromkeys(("faces", "people", "photos", "rejects"))
-    return {"name": collection.name, **counts, "recipe": dict(collection.recipe)}
-
-
 def _show_status(document: dict[str, Any], json: bool, stopped: str = "") -> None:
     if json:
         print_json(document)
@@ -167,114 +149,6 @@ def _show_status(document: dict[str, Any], json: bool, stopped: str = "") -> Non
         show(f"Its log: {document['log']}")
     nodes = table("node", "heap used", "heap", "disk free", right=("heap used", "heap", "disk free"))
     for node in document["nodes"]:
-        nodes.add_row(node["name"], *(_size(node[key]) for key in ("heap_used_bytes", "heap_max_bytes", "disk_free_bytes")))
+        nodes.add_row(node["name"], *(size(node[key]) for key in ("heap_used_bytes", "heap_max_bytes", "disk_free_bytes")))
     show(nodes)
-    _show_collections(document["collections"])
-
-
-def _size(count: int | None) -> str:
-    from rich.filesize import decimal
-
-    return "?" if count is None else decimal(count)
-
-
-def _show_collections(found: list[dict[str, Any]]) -> None:
-    if not found:
-        show("No collection yet: `facedex ingest FOLDER` makes one.")
-        return
-    shown = table("collection", "faces", "people", "photos", "rejects", "model", right=("faces", "people", "photos", "rejects"))
-    for entry in found:
-        counts = ("?" if entry[key] is None else f"{entry[key]:,}" for key in ("faces", "people", "photos", "rejects"))
-        shown.add_row(entry["name"], *counts, str(entry["recipe"]["model"]))
-    show(shown)
-
-
-@collections.command("list")
-def list_(json: Json = False) -> None:
-    """List the collections.
-
-    Example: facedex collections list
-    """
-    from es import client as connection
-    from es.collections import all_of
-
-    with connection.connect(settings(), say) as client:
-        found = [_summary(client, collection) for collection in all_of(client)]
-    if json:
-        print_json({"collections": found})
-    else:
-        _show_collections(found)
-
-
-@collections.command("show")
-def show_(name: Annotated[str, typer.Argument(help="The collection.")], json: Json = False) -> None:
-    """Describe one collection: its recipe, what it holds, what it left out and why, how it is stored.
-
-    Example: facedex collections show faces
-    """
-    from es import client as connection
-    from es.collections import describe, get
-
-    with connection.connect(settings(), say) as client:
-        described = describe(client, get(client, name))
-    if json:
-        print_json(described)
-        return
-    shown = table("", "")
-    shown.add_row("collection", name)
-    for key in ("faces", "people", "photos", "rejects"):
-        shown.add_row(key, f"{described[key]:,}")
-    for reason, count in described["rejected"].items():
-        shown.add_row(f"  {reason}", f"{count:,}")
-    for key in ("model", "detector", "alignment", "dims", "metric", "threshold", "search_threshold", "weights_sha256"):
-        shown.add_row(key.replace("_", " "), str(described["recipe"].get(key)))
-    for key in ("index", "index_type", "shards", "replicas", "health"):
-        shown.add_row(key.replace("_", " "), str(described[key]))
-    shown.add_row("on disk", _size(described["bytes"]))
-    shown.add_row("created", described["created"])
-    show(shown)
-
-
-@collections.command("delete")
-def delete_(name: Annotated[str, typer.Argument(help="The collection.")], yes: Yes = False, json: Json = False) -> None:
-    """Delete a collection with all its faces.
-
-    Example: facedex collections delete faces --yes
-    """
-    from es import client as connection
-    from es.collections import count, delete, get
-
-    with connection.connect(settings(), say) as client:
-        found = get(client, name)
-        faces = count(client, found)["faces"]
-        if not yes:
-            ask(f"Delete the collection {name} with its {faces:,} faces?")
-        delete(client, found)
-    if json:
-        print_json({"deleted": name, "faces": faces})
-    else:
-        show(f"Deleted {name} with its {faces:,} faces.")
-
-
-@collections.command()
-def optimize(name: Annotated[str, typer.Argument(help="The collection.")], json: Json = False) -> None:
-    """Merge the index of a collection into few segments: searches get quicker, and deleted faces leave the disk.
-
-    Worth it after large ingests and many deletions. For a while it takes up to twice the disk.
-
-    Example: facedex collections optimize faces
-    """
-    from es import client as connection
-    from es.collections import get
-    from es.optimize import optimize as merge
-
-    with connection.connect(settings(), say) as client:
-        done = merge(client, get(client, name), say)
-    if json:
-        print_json({"collection": name, **done})
-    else:
-        before, after = done["before"], done["after"]
-        show(
-            f"{name}: {before['segments']:,} segments before, {after['segments']:,} now; {before['deleted']:,} deleted documents before, "
-            f"{after['deleted']:,} now; {_size(before['bytes'])} before, {_size(after['bytes'])} now."
-        )
+    show_collections(document["collections"])

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 from collections.abc import Mapping
 from typing import Any
 
 PREFIX = "facedex-"
 MAPPING_VERSION = 1  # raised with every change of a mapping; stands in a collection's _meta, so that later versions can tell
+_VERSION = re.compile(r"-v\d+$")
 _ID_BYTES = 15  # 120 bits: collisions are out of reach; 20 characters of URL-safe base64, which Elasticsearch stores as 15 bytes
 
 
@@ -24,6 +26,11 @@ def alias(name: str) -> str:
 def rejects_alias(name: str) -> str:
     """The alias of the photos that a collection left out."""
     return f"{PREFIX}{name}-rejects"
+
+
+def alias_of(index: str) -> str:
+    """The alias of a version of an index; any other name stays."""
+    return _VERSION.sub("", index)
 
 
 def content_id(*parts: str) -> str:

@@ -10,9 +10,6 @@ too early, which costs speed; it can't stay.
 
 from __future__ import annotations
 
-import json
-import os
-import socket
 import time
 import uuid
 from collections.abc import Mapping
@@ -22,9 +19,9 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from core.errors import CollectionError, FacedexError
+from es import marks, versions
 from es.client import speaking
 from es.documents import alias
-from es.local import processes
 
 if TYPE_CHECKING:
     from elasticsearch import Elasticsearch
@@ -32,7 +29,7 @@ if TYPE_CHECKING:
     from es.local.node import Say
 
 _MARK = "--loading-"  # no collection's name has two dashes
-_LEASE = 600.0  # seconds that a mark is good for; a load that lives renews its own
+_LEASE = marks.LEASE
 _OVER = 0.0
 _MODE = {"refresh_interval": "-1"}
 _NO_COPIES = {"auto_expand_replicas": "false", "number_of_replicas": "0"}
@@ -54,9 +51,7 @@ class Mark:
     @property
     def is_stale(self) -> bool:
         """Whether its load is over: its process is gone, or has not renewed it."""
-        if self.host == socket.gethostname() and not processes.same(self.pid, self.birth):
-            return True
-        return time.time() > self.until
+        return marks.is_over(asdict(self))
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +96,12 @@ class BulkLoad:
         known = next(iter(state.marks.values()), None)
         self._index, self._restore = state.index, known.restore if known else state.settings
         self._mark(time.time() + _LEASE)
+        # After the mark: whichever of a load and a migration comes second sees the other.
+        if versions.versions(self._client, self._name).filling is not None:
+            self._mark(_OVER)
+            _settle(self._client, self._name)
+            self._renewed = None
+            raise CollectionError(f"{self._name!r} is being migrated: a bulk load has to wait until that is done.", code="migrating")
         _put(self._client, state.index, _MODE if keep_replicas else _MODE | _NO_COPIES)
 
     def try_begin(self, *, keep_replicas: bool) -> None:
@@ -120,9 +121,7 @@ class BulkLoad:
                 self._mark(time.time() + _LEASE)
 
     def _mark(self, until: float) -> None:
-        mark = Mark(self._restore, until, socket.gethostname(), os.getpid(), processes.mark(os.getpid()))
-        # A filter is the one place of an alias for words of one's own. Nobody searches through this alias.
-        hidden = {"filter": {"terms": {"ingest.run": [json.dumps(asdict(mark))]}}}
+        hidden = marks.written(marks.owner() | {"restore": dict(self._restore), "until": until})
         with speaking():
             self._client.indices.update_aliases(actions=[{"add": {"index": self._index, "alias": self._own, **hidden}}])
         self._renewed = time.monotonic()
@@ -164,6 +163,11 @@ def recover(client: Elasticsearch, name: str) -> bool:
     return _settle(client, name)
 
 
+def goes_on(client: Elasticsearch, name: str) -> bool:
+    """Whether a load into a collection goes on."""
+    return _read(client, name).is_loading
+
+
 def merge(client: Elasticsearch, name: str, say: Say) -> None:
     """Merges the index of a collection into few segments, which makes searches quicker. Without that, all is there, too."""
     from elasticsearch import ConnectionTimeout
@@ -199,12 +203,10 @@ def _read(client: Elasticsearch, name: str) -> _State:
     settings = {"refresh_interval": found.get("refresh_interval"), "auto_expand_replicas": found.get("auto_expand_replicas")}
     if found.get("auto_expand_replicas", "false") == "false":  # else the number follows the nodes
         settings["number_of_replicas"] = found.get("number_of_replicas")
-    marks = {
-        each: Mark(**json.loads(shown["filter"]["terms"]["ingest.run"][0]))
-        for each, shown in shape.get("aliases", {}).items()
-        if each.startswith(f"{alias(name)}{_MARK}")
+    found_marks = {
+        each: Mark(**marks.read(shown)) for each, shown in shape.get("aliases", {}).items() if each.startswith(f"{alias(name)}{_MARK}")
     }
-    return _State(index, settings, marks)
+    return _State(index, settings, found_marks)
 
 
 def _put(client: Elasticsearch, index: str, settings: Mapping[str, str | None]) -> None:

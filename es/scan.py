@@ -8,8 +8,9 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from core.errors import EngineError
-from es.bulk import Operation, refusal, send
+from es.bulk import Operation, Read, refusal, send
 from es.client import speaking
+from es.documents import alias_of
 from es.patience import is_unread
 
 if TYPE_CHECKING:
@@ -69,22 +70,26 @@ class Document:
     id: str
     version: tuple[int, int]
     source: Mapping[str, Any]
+    parts: tuple[str, ...] = ()  # of the source that were read; all, if empty
 
     def operation(self, kind: str, document: Mapping[str, Any] | None = None) -> Operation:
         """A bulk operation that does nothing if somebody else changed the document meanwhile."""
-        number, term = self.version
-        return Operation.of({kind: {"_index": self.index, "_id": self.id, "if_seq_no": number, "if_primary_term": term}}, document)
+        return Operation.on(kind, (self.index, self.id), self.version, Read(self.parts, self.source, document))
 
 
 def current(client: Elasticsearch, hits: Iterable[Mapping[str, Any]], source: Sequence[str]) -> Iterator[Document]:
-    """The documents of hits, read in real time: a search sees neither what was written a moment ago nor what is written after it."""
+    """The documents of hits, read in real time: a search sees neither what was written a moment ago nor what is written after it.
+
+    They are read through their alias, which may lead to another version of the index by now.
+    """
     hits = iter(hits)
     while some := list(islice(hits, _PAGE)):
-        wanted = [{"_index": hit["_index"], "_id": hit["_id"], "_source": list(source)} for hit in some]
+        wanted = [{"_index": alias_of(hit["_index"]), "_id": hit["_id"], "_source": list(source)} for hit in some]
         with speaking():
             found = present(client.mget(docs=wanted)["docs"])
         for each in found:
-            yield Document(each["_index"], each["_id"], (each["_seq_no"], each["_primary_term"]), each["_source"])
+            version = (each["_seq_no"], each["_primary_term"])
+            yield Document(each["_index"], each["_id"], version, each["_source"], tuple(source))
 
 
 def present(documents: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:

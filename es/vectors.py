@@ -28,8 +28,10 @@ PAGE = 2_000  # faces; more are not quicker
 _KEPT = "10m"  # between two pages
 _SLICES = 8  # at most: each takes a thread here and one of the server's
 FIELD = "embedding"
+VECTOR: Mapping[str, Any] = {"field": FIELD, "format": "binary"}  # as a doc value, packed
 
 Result = TypeVar("Result")
+Hit = dict[str, Any]  # one of a search's answer
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -65,6 +67,29 @@ def map_slices(
     Raises:
         EngineError: a shard can't answer, or Elasticsearch is gone. The other slices are given up.
     """
+    wanted = {"source": False, "docvalue_fields": [VECTOR, *({"field": name} for name in fields)]}
+    return map_hits(client, index, query, lambda hits: work(_pages(hits)), wanted, slices=slices)
+
+
+def _pages(pages: Iterator[list[Hit]]) -> Iterator[Page]:
+    for hits in pages:
+        found = [hit for hit in hits if FIELD in hit.get("fields", {})]
+        if found:
+            yield Page(
+                [hit["_id"] for hit in found], unpacked([hit["fields"][FIELD][0] for hit in found]), [hit["fields"] for hit in found]
+            )
+
+
+def map_hits(
+    client: Elasticsearch,
+    index: str,
+    query: Mapping[str, Any],
+    work: Callable[[Iterator[list[Hit]]], Result],
+    wanted: Mapping[str, Any],
+    *,
+    slices: int | None = None,
+) -> list[Result]:
+    """As :func:`map_slices`, with hits as the server gives them; ``wanted`` are arguments of the search that say what a hit has."""
     count = slices or min(_SLICES, os.cpu_count() or 1)
     over = threading.Event()
     with speaking():
@@ -72,7 +97,7 @@ def map_slices(
 
     def one(number: int) -> Result:
         try:
-            return work(_pages(client, pit, query, fields, (number, count), over))
+            return work(_hits(client, pit, query, wanted, (number, count), over))
         except BaseException:
             over.set()  # for one answer that is incomplete is none
             raise
@@ -88,11 +113,10 @@ def map_slices(
             client.close_point_in_time(id=pit)
 
 
-def _pages(
-    client: Elasticsearch, pit: str, query: Mapping[str, Any], fields: Sequence[str], piece: tuple[int, int], over: threading.Event
-) -> Iterator[Page]:
+def _hits(
+    client: Elasticsearch, pit: str, query: Mapping[str, Any], wanted: Mapping[str, Any], piece: tuple[int, int], over: threading.Event
+) -> Iterator[list[Hit]]:
     number, count = piece
-    wanted = [{"field": FIELD, "format": "binary"}, *({"field": name} for name in fields)]
     after: Any = None
     while not over.is_set():
         with speaking():
@@ -103,17 +127,13 @@ def _pages(
                 size=PAGE,
                 sort=["_shard_doc"],
                 search_after=after,
-                source=False,
-                docvalue_fields=wanted,
                 track_total_hits=False,
                 allow_partial_search_results=False,
+                **wanted,
             )
         hits = answer["hits"]["hits"]
-        found = [hit for hit in hits if FIELD in hit.get("fields", {})]
-        if found:
-            yield Page(
-                [hit["_id"] for hit in found], unpacked([hit["fields"][FIELD][0] for hit in found]), [hit["fields"] for hit in found]
-            )
+        if hits:
+            yield hits
         if len(hits) < PAGE:
             return
         after = hits[-1]["sort"]

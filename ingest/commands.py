@@ -14,7 +14,7 @@ from core.errors import UsageError
 from core.files import check_writable
 from core.settings import settings
 from core.terminal import DEFAULT_COLLECTION, DONE, INCOMPLETE, CollectionName, Json, Yes, ask, check_asking, print_json, say, show, table
-from es.commands import collections
+from es.collections_commands import ExpectedFaces
 from ingest.rejects_commands import rejects as rejects_app
 from photos.sources import PersonFrom
 
@@ -83,6 +83,7 @@ def ingest(
     ] = False,
     rejects: Annotated[Path | None, typer.Option(help="Where to note the photos left out, as JSON lines.", metavar="FILE")] = None,
     prune: Annotated[bool, typer.Option("--prune", help="Afterwards, delete the faces of photos below SOURCE that are gone.")] = False,
+    expected_faces: ExpectedFaces = None,
     rehash: Annotated[bool, typer.Option("--rehash", help="Read every photo, also where its size and times did not change.")] = False,
     yes: Yes = False,
     json: Json = False,
@@ -148,7 +149,7 @@ def ingest(
     with connection.connect(settings(), say) as client:
         if settings().url and (concern := connection.version_concern(connection.server_version(client))):
             say(f"facedex: {concern}")
-        found = find(client, collection) or ensure(client, collection, resolve(*names).as_dict())
+        found = find(client, collection) or ensure(client, collection, resolve(*names).as_dict(), expected_faces=expected_faces)
         recipe = agreed(collection, found.recipe, model=model, detector=detector)
         with RejectsFile(rejects) as file, shown(lambda: sources.photos(source, person, limits)) as seen:
             report = run(client, collection, recipe, sources.photos(source, person, limits), file, options, seen)
@@ -221,33 +222,3 @@ def show_report(report: Report, json: bool, more: Mapping[str, Any] | None = Non
         show(pace(report))
     if report.rejects_file:
         show(f"What was left out, and why: {report.rejects_file}")
-
-
-@collections.command("create")
-def create_(
-    name: Annotated[str, typer.Argument(help="The collection to make.")],
-    model: Model = None,
-    detector: Detector = None,
-    index_type: Annotated[str | None, typer.Option(help="Vector index: flat, hnsw, or int8_, int4_, bbq_ and one of these.")] = None,
-    shards: Annotated[int, typer.Option(min=1, max=1024, help="Primary shards.")] = 1,
-    replicas: Annotated[
-        int | None, typer.Option(min=0, max=10, help="Copies of each shard (default: one where there is a second node).")
-    ] = None,
-    json: Json = False,
-) -> None:
-    """Make an empty collection with a pinned recipe. (`facedex ingest` does so too, with the default one.)
-
-    Example: facedex collections create staff --shards 3 --replicas 1
-    """
-    from es import client as connection
-    from es.collections import DEFAULT_INDEX_TYPE, check_name, create
-    from faces.recipe import resolve
-
-    check_name(name)
-    recipe = resolve(model or "Dlib", detector or "dlib")
-    with connection.connect(settings(), say) as client:
-        made = create(client, name, recipe.as_dict(), index_type=index_type or DEFAULT_INDEX_TYPE, shards=shards, replicas=replicas)
-    if json:
-        print_json({"name": made.name, "index": made.index, "index_type": made.index_type, "recipe": dict(made.recipe)})
-    else:
-        show(f"Made the collection {name} ({recipe.model}, {recipe.dims} dimensions, {made.index_type}).")

@@ -93,17 +93,17 @@ class Retry:
                 file.write(json.dumps([document["image"]["path"], document.get("person"), document.get("labels", {})]) + "\n")
             file.seek(0)
             for stored, person, labels in map(json.loads, file):
-                if is_gone(stored) or _is_gone_with_its_archive(stored):
+                if is_gone(stored) or is_gone_with_its_archive(stored):
                     self.gone += 1
                     self.gone_first += [stored] if self.gone <= _FIRST else []
                 elif is_masked(stored):
                     self.masked += 1
                 else:
-                    path, place = _found_again(stored, self._limits)
+                    path, place = found_again(stored, self._limits)
                     yield Source(path, person, labels, place)
 
 
-def _found_again(stored: str, limits: Limits) -> tuple[str, Place | None]:
+def found_again(stored: str, limits: Limits) -> tuple[str, Place | None]:
     """The path of which this is the stored form (of several, one that is there), and where its bytes are, unless that is a file."""
     if os.path.isdir(stored):  # noqa: PTH112
         return stored, Nowhere("This folder could not be read: ingest the folder again.")
@@ -126,7 +126,8 @@ def _meant(stored: str) -> list[str]:
     return [*(files(stored) or [stored]), *([os.fsdecode(raw)] if raw else [])]
 
 
-def _is_gone_with_its_archive(stored: str) -> bool:
+def is_gone_with_its_archive(stored: str) -> bool:
+    """Whether a photo was in an archive that is gone."""
     archive, mark, _ = stored.partition(WITHIN)
     return bool(mark) and is_archive(archive) and is_gone(archive)
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from core.errors import FacedexError
 from core.terminal import say
+from es import versions
 from es.client import speaking
 from es.documents import alias, rejects_alias
 from es.loading import BulkLoad, recover
@@ -107,6 +108,7 @@ def ingest(
 
 def settle(client: Elasticsearch, name: str) -> bool:
     """Makes what an earlier run stored visible, even one that was cut off; says whether there are faces."""
+    versions.recover(client, name)
     recover(client, name)
     _refresh(client, name)
     with speaking():
@@ -119,11 +121,8 @@ def _refresh(client: Elasticsearch, name: str) -> None:
 
 
 def _files(client: Elasticsearch, name: str, options: Options) -> Fingerprints:
-    with speaking():
-        settings = client.indices.get_settings(index=alias(name), filter_path="*.settings.index.uuid")
-    owner = next(iter(settings.values()))["settings"]["index"]["uuid"]
     file = options.remember / f"{name}.sqlite" if options.remember else None
-    return Fingerprints(file, owner, trust=not options.rehash)
+    return Fingerprints(file, versions.origin(client, name), trust=not options.rehash)
 
 
 def embed(photos: Iterable[Job], recipe: Recipe, options: Options, report: Report | None = None) -> Generator[Work]:

@@ -11,9 +11,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from core.errors import EngineError
+from core.errors import EngineError, RecipeMismatch
 from es.bulk import Operation, refusal, send
 from es.documents import alias, face_id, reject_id, rejects_alias
+from es.versions import origin
 from ingest.contents import Contents
 from ingest.known import PASSING, Known
 from photos.sources import Source
@@ -84,6 +85,7 @@ class Writer:
         self._name = name
         self._model = model
         self._ingest = {"run": run, "detection": detection}
+        self._origin = origin(client, name)
         self._replaced = Contents()  # that this run has looked at anew
         self.seconds = 0.0  # spent on storing
 
@@ -115,7 +117,7 @@ class Writer:
 
     def _store(self, batch: _Batch) -> list[Work]:
         begun = time.perf_counter()
-        results = send(self._client, batch.operations)
+        results = send(self._client, batch.operations, self._check)
         self.seconds += time.perf_counter() - begun
         for operation, result in zip(batch.operations, results, strict=True):
             if "error" not in result:
@@ -124,6 +126,11 @@ class Writer:
             elif (operation.kind, result["status"]) not in _HARMLESS:
                 raise refusal(operation, result)
         return batch.works
+
+    def _check(self, client: Elasticsearch) -> None:
+        """The vectors of a run are made with the recipe that the collection had when it began."""
+        if origin(client, self._name) != self._origin:
+            raise RecipeMismatch("The collection was made anew meanwhile, or moved to another model: run this again.")
 
     def _add(self, work: Work, batch: _Batch) -> None:
         """Makes a photo part of a request."""

@@ -10,7 +10,7 @@ import typer
 from core.errors import UsageError
 from core.settings import settings
 from core.terminal import Json, print_json, say, show, table
-from es.commands import collections
+from es.collections_commands import collections
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

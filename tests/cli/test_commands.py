@@ -116,6 +116,27 @@ def test_collections_are_made_listed_shown_and_deleted(client: Elasticsearch, na
     assert type_("collections", "show", name).code == 2
 
 
+def test_a_collection_is_sized_changed_and_moved(client: Elasticsearch, name: str, type_: Type) -> None:
+    made = type_("collections", "create", name, "--expected-faces", 25_000_000, "--index-type", "flat", "--json").json
+    assert made["expected"].keys() == {"faces", "memory_bytes", "disk_bytes"}
+    shown = type_("collections", "show", name, "--json").json
+    assert shown.items() >= {"shards": 13, "expected_faces": 25_000_000, "old": [], "migrating_to": None}.items()
+    assert "13 shards are advised" not in type_("collections", "set", name, "--replicas", 1).out
+    assert type_("collections", "set", name).code == 2
+    changed = type_("collections", "set", name, "--index-type", "int8_flat", "--expected-faces", 3, "--json").json
+    assert changed.items() >= {"replicas": 1, "index_type": "int8_flat", "expected_faces": 3}.items()
+    assert "1 shards are advised" in type_("collections", "set", name, "--expected-faces", 2).out
+    refused = type_("collections", "set", name, "--index-type", "flat", "--json")
+    assert (refused.code, refused.json["error"]["code"]) == (2, "needs_migration")
+    moved = type_("collections", "migrate", name, "--index-type", "flat", "--replicas", 0, "--json")
+    assert moved.code == 0
+    assert moved.json.items() >= {"shards": 1, "index_type": "flat", "faces": 0, "kept": True, "ingest": None}.items()
+    assert "drop-old" in type_("collections", "show", name).out
+    assert type_("collections", "drop-old", name).code == 2
+    assert type_("collections", "drop-old", name, "--yes", "--json").json["dropped"] == [moved.json["old"]]
+    assert type_("collections", "migrate", "nobody").code == 2
+
+
 def test_status_tells_all(client: Elasticsearch, name: str, type_: Type) -> None:
     type_("collections", "create", name)
     status = type_("status", "--json").json

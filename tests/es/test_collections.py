@@ -137,6 +137,6 @@ def test_notes_are_kept_beside_the_recipe_until_they_are_forgotten(client: Elast
 def test_ensure_makes_what_is_not_there_and_keeps_what_is(client: Elasticsearch, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     made = collections.ensure(client, name, RECIPE)
     assert collections.ensure(client, name, RECIPE | {"model": "Facenet"}).recipe == made.recipe == RECIPE
-    answers = iter([None, made])  # not there yet at the first look: another makes it in between
+    answers = iter([None, None, made])  # not there yet at the first looks: another makes it in between
     monkeypatch.setattr(collections, "find", lambda *_: next(answers))
     assert collections.ensure(client, name, RECIPE | {"model": "Facenet"}) == made
