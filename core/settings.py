@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import stat
 from functools import cache
 from pathlib import Path
 from typing import Annotated
@@ -33,6 +34,9 @@ class Settings(BaseSettings):
     api_key: Annotated[SecretStr | None, Field(validation_alias=_elastic("API_KEY"))] = None
     username: Annotated[str | None, Field(validation_alias=_elastic("USERNAME"))] = None
     password: Annotated[SecretStr | None, Field(validation_alias=_elastic("PASSWORD"))] = None
+    # Files that hold them instead, as containers are given secrets; read by :func:`settings`.
+    api_key_file: Annotated[Path | None, Field(validation_alias=_elastic("API_KEY_FILE"))] = None
+    password_file: Annotated[Path | None, Field(validation_alias=_elastic("PASSWORD_FILE"))] = None
     ca_certs: Annotated[Path | None, Field(validation_alias=_elastic("CA_CERTS"))] = None
     ca_fingerprint: Annotated[str | None, Field(validation_alias=_elastic("CA_FINGERPRINT"))] = None
     allow_insecure: bool = False  # lets a cluster on another machine have no TLS, or no password
@@ -64,13 +68,39 @@ def settings() -> Settings:
     """The settings of this process, read once.
 
     Raises:
-        UsageError: a value does not fit its type; the sentence names the variable.
+        UsageError: a value does not fit its type, or a file that should hold it does not; the sentence names the variable.
     """
     try:
-        return Settings()
+        return _with_secrets(Settings())
     except ValidationError as error:
         first = error.errors()[0]
         name = ".".join(str(part) for part in first["loc"]).upper()
         remedy = "give a number and m or g, for example 2g" if name == "NODE_HEAP" else first["msg"]
         name = name if name.startswith(("FACEDEX_", "ELASTICSEARCH_")) else f"FACEDEX_{name}"
         raise UsageError(f"The setting {name} can't be used: {remedy}.") from None
+
+
+def _with_secrets(found: Settings) -> Settings:
+    """The settings, with what stands in files."""
+    files = {"api_key": found.api_key_file, "password": found.password_file}
+    for name, file in files.items():
+        if file is not None and getattr(found, name) is not None:
+            raise UsageError(f"Set ELASTICSEARCH_{name.upper()} or ELASTICSEARCH_{name.upper()}_FILE, not both.")
+    read = {name: _secret(file, f"ELASTICSEARCH_{name.upper()}_FILE") for name, file in files.items() if file is not None}
+    return found.model_copy(update=read) if read else found
+
+
+def _secret(file: Path, variable: str) -> SecretStr:
+    try:
+        secret = file.read_text(encoding="utf-8").strip()
+        is_open = file.stat().st_mode & stat.S_IROTH
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is no text"
+        raise UsageError(f"The file {str(file)!r}, which {variable} names, can't be read: {why}.") from None
+    if not secret:
+        raise UsageError(f"The file {str(file)!r}, which {variable} names, is empty.")
+    if is_open:
+        from core.terminal import say
+
+        say(f"facedex: others on this machine can read {file}, which {variable} names: close it with `chmod 600`.")
+    return SecretStr(secret)

@@ -38,7 +38,7 @@ def adjust(
     collection = get(client, name)
     if index_type is not None:
         _check_type(collection, index_type)
-    if versions.versions(client, name).filling is not None or loading.goes_on(client, name):
+    if versions.versions(client, name).filling is not None or loading.is_running(client, name):
         raise CollectionError(f"{name!r} is being migrated, or loaded in bulk: change it when that is done.", code="migrating")
     if index_type is not None:
         _retype(client, collection, index_type)

@@ -16,6 +16,7 @@ from core.settings import settings
 from es.client import DISK_FULL, speaking
 from es.documents import alias_of
 from es.patience import BUSY, Busy, is_disk_full, patiently
+from es.security.refusals import is_refusal, sentence
 
 if TYPE_CHECKING:
     from elasticsearch import Elasticsearch
@@ -193,6 +194,9 @@ def refusal(operation: Operation, result: Result) -> EngineError | StorageError:
     kind = str((result.get("error") or {}).get("type", "error"))
     if is_full(result):
         return StorageError(DISK_FULL, code="disk_full")
+    if is_refusal(result):
+        right = "steward" if operation.kind == "delete" else "ingest"
+        return EngineError(sentence(str(result["error"].get("reason", "")), right), code="forbidden")
     return EngineError(
         f"Elasticsearch refused to {operation.kind} a document ({kind}, status {result['status']}): nothing further was done."
     )

@@ -3,27 +3,31 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from core.errors import CollectionError, EngineError, StorageError, UsageError
 from es.access import access, without_secrets
 from es.local import node
 from es.patience import engine_of, is_disk_full, is_distrust
+from es.security.refusals import sentence as forbidden
 
-__all__ = ["connect", "failure", "server_version", "speaking", "version_concern", "without_secrets"]
+__all__ = ["allowed", "connect", "failure", "server_version", "speaking", "version_concern", "without_secrets"]
 
 if TYPE_CHECKING:
     from elasticsearch import ApiError, Elasticsearch
 
     from core.settings import Settings
 
+Answer = TypeVar("Answer")
+
 # 9.5.0 to 9.5.2 can let replicas diverge under indexing pressure (elastic/elasticsearch issue 158212).
 OLDEST_SOUND = (9, 5, 3)
 
 DISK_FULL = "Elasticsearch takes no more writes because its disk is full: free space, then run this again; nothing is lost or done twice."
 
+_FORBIDDEN = 403
 _PROXIES = {401, 403, 429, 502, 503, 504}  # what something in front of a cluster may say in its place
 
 # These errors preview the rejected value, which can be a face vector: only their type is repeated.
@@ -117,6 +121,17 @@ def _distrust(error: Exception) -> EngineError:
     )
 
 
+def allowed(call: Callable[[], Answer]) -> Answer | None:
+    """What a call to Elasticsearch answers; ``None`` where the user may not know that."""
+    try:
+        with speaking():
+            return call()
+    except EngineError as error:
+        if error.code != "forbidden":
+            raise
+        return None
+
+
 def _not_elasticsearch() -> EngineError:
     return EngineError("What answers at ELASTICSEARCH_URL is not Elasticsearch.", code="not_elasticsearch")
 
@@ -132,6 +147,8 @@ def failure(status: int, body: Any) -> EngineError | StorageError | CollectionEr
     kind, reason = _cause(body)
     if is_disk_full({"type": kind, "reason": reason}):
         return StorageError(DISK_FULL, code="disk_full")
+    if status == _FORBIDDEN:
+        return EngineError(forbidden(reason), code="forbidden")
     if status in _MEANINGS:
         kind_of_error, sentence, code = _MEANINGS[status]
         return kind_of_error(sentence.format(reason=reason), code=code)
@@ -140,7 +157,6 @@ def failure(status: int, body: Any) -> EngineError | StorageError | CollectionEr
 
 _MEANINGS: dict[int, tuple[type[EngineError | CollectionError], str, str]] = {
     401: (EngineError, "Elasticsearch refuses the credentials: check ELASTICSEARCH_API_KEY or USERNAME and PASSWORD.", "unauthorized"),
-    403: (EngineError, "Elasticsearch does not allow this to the given user ({reason}).", "forbidden"),
     404: (
         CollectionError,
         "The collection is not there (any more): `facedex collections list` names those that are.",

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from core.errors import CollectionError, UsageError
+from core.errors import CollectionError, EngineError, UsageError
 from es import templates
-from es.client import speaking
+from es.client import allowed, speaking
 from es.documents import MAPPING_VERSION, PREFIX, REJECT_MAPPING, alias, face_mapping, rejects_alias
 from es.sizing import Layout, layout
 from es.versions import versions
@@ -141,6 +141,7 @@ def ensure(client: Elasticsearch, name: str, recipe: Mapping[str, Any], *, expec
 
     Raises:
         UsageError: a bad name.
+        EngineError: there is none, and the user may not make one (``forbidden``).
     """
     if found := find(client, name):
         return found
@@ -150,6 +151,13 @@ def ensure(client: Elasticsearch, name: str, recipe: Mapping[str, Any], *, expec
         if error.code != "collection_exists":
             raise
         return get(client, name)  # another was quicker
+    except EngineError as error:
+        if error.code != "forbidden":
+            raise
+        raise EngineError(
+            f"There is no collection {name!r}, and this user may not make one: have a steward run `facedex collections create {name}`.",
+            code="forbidden",
+        ) from None
 
 
 def _make(client: Elasticsearch, name: str, mapping: dict[str, Any], layout: dict[str, Any]) -> bool:
@@ -187,7 +195,7 @@ def get(client: Elasticsearch, name: str) -> Collection:
     """
     found = find(client, name)
     if found is None:
-        names = [c.name for c in all_of(client)]
+        names = [c.name for c in allowed(lambda: all_of(client)) or []]
         known = f"there are: {', '.join(names)}" if names else "there is none yet: `facedex ingest FOLDER` makes one"
         raise CollectionError(f"There is no collection {name!r}; {known}.", code="no_collection")
     return found
@@ -269,11 +277,14 @@ def _tally(client: Elasticsearch, index: str, aggregations: dict[str, Any]) -> M
 
 
 def describe(client: Elasticsearch, collection: Collection) -> dict[str, Any]:
-    """Everything that ``facedex collections show`` says: recipe, counts, rejects by reason, shards, replicas, health and bytes on disk."""
+    """Everything that ``facedex collections show`` says: recipe, counts, rejects by reason, shards, replicas, health and bytes on disk.
+
+    Who may only read is not told the last two: ``None``.
+    """
     with speaking():
         shape = client.indices.get_settings(index=collection.index, filter_path="*.settings.index.number_of_*")[collection.index]
-        stats = client.indices.stats(index=collection.index, metric="store", filter_path="_all.primaries.store")["_all"]
-        health = client.cluster.health(index=collection.index)["status"]
+    stats = allowed(lambda: client.indices.stats(index=collection.index, metric="store", filter_path="_all.primaries.store")["_all"])
+    health = allowed(lambda: client.cluster.health(index=collection.index)["status"])
     reasons = _tally(client, rejects_alias(collection.name), {"reason": {"terms": {"field": "reason", "size": 100}}})
     index = shape["settings"]["index"]
     others = versions(client, collection.name)
@@ -288,7 +299,7 @@ def describe(client: Elasticsearch, collection: Collection) -> dict[str, Any]:
         "shards": int(index["number_of_shards"]),
         "replicas": int(index["number_of_replicas"]),
         "health": health,
-        "bytes": stats["primaries"]["store"]["size_in_bytes"],
+        "bytes": stats and stats["primaries"]["store"]["size_in_bytes"],
         "created": collection.created,
         "expected_faces": collection.notes.get("expected_faces"),
         "old": list(others.old),

@@ -35,6 +35,8 @@ Replicas = Annotated[
     ),
 ]
 
+UNKNOWN = "(not for this user to know)"
+
 
 def summary(client: Elasticsearch, collection: Collection) -> dict[str, Any]:
     """What lists say of a collection; what was cut off in it is put right."""
@@ -44,7 +46,7 @@ def summary(client: Elasticsearch, collection: Collection) -> dict[str, Any]:
     try:
         if versions.recover(client, collection.name):
             say(f"facedex: {collection.name}: a migration was cut off; what it left is gone, and the collection takes writes again.")
-        if loading.recover(client, collection.name):
+        if loading.recover(client, collection.name, say):
             say(f"facedex: {collection.name}: a bulk load was cut off; refreshes and copies are as they were before it.")
         counts: dict[str, int | None] = {**count(client, collection)}
     except FacedexError as error:  # one that is broken must not hide the others
@@ -112,7 +114,7 @@ def show_(name: Annotated[str, typer.Argument(help="The collection.")], json: Js
     for key in ("model", "detector", "alignment", "dims", "metric", "threshold", "search_threshold", "weights_sha256"):
         shown.add_row(key.replace("_", " "), str(described["recipe"].get(key)))
     for key in ("index", "index_type", "shards", "replicas", "health"):
-        shown.add_row(key.replace("_", " "), str(described[key]))
+        shown.add_row(key.replace("_", " "), UNKNOWN if described[key] is None else str(described[key]))
     shown.add_row("on disk", size(described["bytes"]))
     shown.add_row("created", described["created"])
     if described["expected_faces"] is not None:

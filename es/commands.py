@@ -8,7 +8,7 @@ import typer
 
 from core.settings import settings
 from core.terminal import Json, print_json, say, show, table
-from es.collections_commands import collections, show_collections, size, summary
+from es.collections_commands import UNKNOWN, collections, show_collections, size, summary
 
 if TYPE_CHECKING:
     from elasticsearch import Elasticsearch
@@ -30,11 +30,11 @@ def up(json: Json = False) -> None:
     from es import client as connection
 
     with connection.connect(settings(), say) as client:
-        version = connection.server_version(client)
+        version = connection.allowed(lambda: connection.server_version(client))
     _engine(json, version)
 
 
-def _engine(json: bool, version: str) -> None:
+def _engine(json: bool, version: str | None) -> None:
     from es.client import without_secrets
     from es.local import node
 
@@ -44,7 +44,7 @@ def _engine(json: bool, version: str) -> None:
     if json:
         print_json({"url": url, "version": version, "log": str(own.log) if own else None})
     else:
-        show(f"Elasticsearch {version} is up at {url}" + (f", its log is {own.log}" if own else ""))
+        show(f"Elasticsearch {version or UNKNOWN} is up at {url}" + (f", its log is {own.log}" if own else ""))
 
 
 @app.command()
@@ -101,19 +101,19 @@ def _cluster() -> Record | None:
 
 def _status(client: Elasticsearch, log: str | None) -> dict[str, Any]:
     from es import collections as stored
-    from es.client import server_version, speaking, version_concern
+    from es.client import allowed, server_version, version_concern
 
-    version = server_version(client)
-    if concern := version_concern(version):
+    # What of the cluster the user may not see stays unknown; whoever may only search is shown the collections.
+    version = allowed(lambda: server_version(client))
+    if version is not None and (concern := version_concern(version)):
         say(f"facedex: {concern}")
-    with speaking():
-        health = client.cluster.health()
+    health = allowed(lambda: client.cluster.health()["status"])
     return {
         "url": str(next(iter(client.transport.node_pool.all())).base_url),
         "version": version,
-        "health": health["status"],
-        "nodes": nodes_of(client),
-        "collections": [summary(client, found) for found in stored.all_of(client)],
+        "health": health,
+        "nodes": allowed(lambda: nodes_of(client)) or [],
+        "collections": [summary(client, found) for found in allowed(lambda: stored.all_of(client)) or []],
         "log": log,
     }
 
@@ -144,11 +144,14 @@ def _show_status(document: dict[str, Any], json: bool, stopped: str = "") -> Non
     if document["url"] is None:
         show(stopped)
         return
-    show(f"Elasticsearch {document['version']} at {document['url']}, health {document['health']}")
+    show(f"Elasticsearch {document['version'] or UNKNOWN} at {document['url']}, health {document['health'] or UNKNOWN}")
     if document["log"]:
         show(f"Its log: {document['log']}")
+    if not document["nodes"]:
+        show("This user may not see the nodes; `facedex security whoami` shows what you may do.")
     nodes = table("node", "heap used", "heap", "disk free", right=("heap used", "heap", "disk free"))
     for node in document["nodes"]:
         nodes.add_row(node["name"], *(size(node[key]) for key in ("heap_used_bytes", "heap_max_bytes", "disk_free_bytes")))
-    show(nodes)
+    if document["nodes"]:
+        show(nodes)
     show_collections(document["collections"])

@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from core.errors import CollectionError, FacedexError
+from core.errors import CollectionError, EngineError, FacedexError
 from es import marks, versions
 from es.client import speaking
 from es.documents import alias
@@ -154,18 +154,21 @@ def is_left_over(client: Elasticsearch, name: str) -> bool:
     return bool(_read(client, name).over)
 
 
-def recover(client: Elasticsearch, name: str) -> bool:
-    """Restores what a load that was cut off left behind, if there is one; says whether there was.
+def recover(client: Elasticsearch, name: str, say: Say) -> bool:
+    """Restores what a load that was cut off left behind, if there is one; says whether that was done.
+
+    Where the user may not change settings, it is told who can: the collection works meanwhile, only not as quickly or safely.
 
     Raises:
-        FacedexError: the cluster refuses.
+        FacedexError: the cluster refuses for another reason.
     """
-    return _settle(client, name)
-
-
-def goes_on(client: Elasticsearch, name: str) -> bool:
-    """Whether a load into a collection goes on."""
-    return _read(client, name).is_loading
+    try:
+        return _settle(client, name)
+    except EngineError as error:
+        if error.code != "forbidden":
+            raise
+        say(f"facedex: {name}: a bulk load was cut off, and this user may not restore the index: have a steward run `facedex status`.")
+        return False
 
 
 def merge(client: Elasticsearch, name: str, say: Say) -> None:

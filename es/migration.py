@@ -27,6 +27,7 @@ from es.collections import Collection, get, index_options, merge_notes
 from es.comparing import agreement, different_documents
 from es.documents import MAPPING_VERSION, alias, face_mapping, rejects_alias
 from es.following import Following
+from es.local.node import silent
 from es.transport import patience
 
 if TYPE_CHECKING:
@@ -125,7 +126,7 @@ class Migration:
         self._swapped = False
         self._lent: list[dict[str, Any]] = []  # aliases that are there for the migration only
         versions.recover(client, name)
-        loading.recover(client, name)
+        loading.recover(client, name, silent)
         self._collection = get(client, name)
         self._settings = _settings(client, self._collection.index)
         self.moved = self._make(recipe)
@@ -172,7 +173,7 @@ class Migration:
     def __enter__(self) -> Self:
         try:
             # After the mark: whichever of a load and a migration comes second sees the other.
-            if loading.goes_on(self._client, self._name):
+            if loading.is_running(self._client, self._name):
                 raise CollectionError(
                     f"A bulk load into {self._name!r} goes on: migrate when it is done, or ingest with --no-bulk-load.", code="loading"
                 )

@@ -11,6 +11,7 @@ from es.client import speaking
 from es.collections import check_name, find
 from es.documents import alias, rejects_alias
 from es.loading import recover
+from es.local.node import silent
 from es.shards import unassigned
 from es.snapshots import OPERATIONS, Snapshot, collection_of, counted, polls
 
@@ -159,7 +160,7 @@ def _progress(client: Elasticsearch, indices: list[str]) -> str:
 
 
 def _settled(client: Elasticsearch, name: str, expected: int | None) -> Restored:
-    recover(client, name)
+    recover(client, name, silent)
     with speaking():
         client.indices.refresh(index=alias(name))
     return Restored(name, counted(client, alias(name)), expected)

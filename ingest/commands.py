@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from core.errors import UsageError
+from core.errors import EngineError, UsageError
 from core.files import check_writable
 from core.settings import settings
 from core.terminal import DEFAULT_COLLECTION, DONE, INCOMPLETE, CollectionName, Json, Yes, ask, check_asking, print_json, say, show, table
@@ -146,8 +146,10 @@ def ingest(
     from es import client as connection
     from es.collections import ensure, find
 
+    is_pruned = True
     with connection.connect(settings(), say) as client:
-        if settings().url and (concern := connection.version_concern(connection.server_version(client))):
+        version = connection.allowed(lambda: connection.server_version(client)) if settings().url else None
+        if version and (concern := connection.version_concern(version)):
             say(f"facedex: {concern}")
         found = find(client, collection) or ensure(client, collection, resolve(*names).as_dict(), expected_faces=expected_faces)
         recipe = agreed(collection, found.recipe, model=model, detector=detector)
@@ -157,12 +159,12 @@ def ingest(
             show_report(report, json)
         if prune:
             # What is gone can be told of this machine's files only.
-            _prune(client, [Path(each) for each in source if "://" not in each], report, yes)
+            is_pruned = _prune(client, [Path(each) for each in source if "://" not in each], report, yes)
     if json:
         print_json(report.as_dict())
     elif report.pruned.total():
         show(f"Pruned, as their photos are gone: {report.pruned['faces']:,} faces, {report.pruned['rejects']:,} rejects.")
-    raise typer.Exit(INCOMPLETE if report.rejected else DONE)
+    raise typer.Exit(INCOMPLETE if report.rejected or report.outdated or not is_pruned else DONE)
 
 
 def _check_prune(person: PersonFrom, yes: bool) -> None:
@@ -172,20 +174,28 @@ def _check_prune(person: PersonFrom, yes: bool) -> None:
         check_asking("Delete the faces of photos that are gone?")
 
 
-def _prune(client: Elasticsearch, sources: list[Path], report: Report, yes: bool) -> None:
+def _prune(client: Elasticsearch, sources: list[Path], report: Report, yes: bool) -> bool:
+    """Deletes what is gone; says whether all of that could be done."""
     from es.transport import patience
     from ingest import prune
 
     if report.closed:
         say(f"facedex: nothing was pruned, because {report.closed:,} folders can't be read: what they hold is not known.")
-        return
+        return False
     with patience(client):
         if not yes:
             gone = prune.gone(client, report.collection, sources)
             if not gone.total():
-                return
+                return True
             ask(f"Delete {gone['faces']:,} faces and {gone['rejects']:,} rejects whose photos are gone?")
-        report.pruned = prune.prune(client, report.collection, sources)
+        try:
+            report.pruned = prune.prune(client, report.collection, sources)
+        except EngineError as error:
+            if error.code != "forbidden":
+                raise
+            say(f"facedex: nothing was pruned: {error}")
+            return False
+    return True
 
 
 def show_report(report: Report, json: bool, more: Mapping[str, Any] | None = None) -> None:
@@ -220,5 +230,10 @@ def show_report(report: Report, json: bool, more: Mapping[str, Any] | None = Non
         show(f"All of them were taken for photos of {name!r}, the folder they are in: --person none leaves people unnamed.")
     if report.stages:
         show(pace(report))
+    if report.outdated:
+        show(
+            f"{report.outdated:,} faces or rejects that are out of date are still there, because this user may not delete: "
+            "have a steward of the collection run the same command."
+        )
     if report.rejects_file:
         show(f"What was left out, and why: {report.rejects_file}")

@@ -138,4 +138,4 @@ def retry(
     if again.masked:
         say(f"{again.masked:,} have addresses with secrets, which are not stored: ingest their list again.")
     show_report(report, json, {"gone": again.gone, "gone_first": again.gone_first, "masked": again.masked})
-    raise typer.Exit(INCOMPLETE if report.rejected or again.gone or again.masked else DONE)
+    raise typer.Exit(INCOMPLETE if report.rejected or report.outdated or again.gone or again.masked else DONE)

@@ -29,6 +29,7 @@ class Report:
     moved: int = 0  # photos among the skipped whose path was updated
     renamed: int = 0  # photos among the skipped whose person or labels were updated
     replaced: int = 0  # photos whose file has another content now
+    outdated: int = 0  # documents that should have gone, which this user may not delete
     pruned: Counter[str] = field(default_factory=Counter)  # faces and rejects whose photos are gone
     rejected: Counter[str] = field(default_factory=Counter)
     closed: int = 0  # folders among the rejects: what they hold is not known
@@ -77,6 +78,7 @@ class Report:
             "moved": self.moved,
             "renamed": self.renamed,
             "replaced": self.replaced,
+            "outdated": self.outdated,
             "pruned": dict(self.pruned),
             "rejected": dict(self.rejected.most_common()),
             "embedded": self.embedded,

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from core.errors import EngineError
 from es.documents import alias, rejects_alias
 from es.scan import Document, current, delete, scan, update
 from ingest import presence
@@ -85,6 +86,7 @@ class Resume:
         self.moved = 0  # photos
         self.renamed = 0  # photos at their place whose person or labels are others now
         self.replaced = 0  # photos whose old content was stored
+        self.outdated = 0  # documents of known photos that should have gone, which this user may not delete
 
     def jobs(self, sources: Iterable[Source]) -> Generator[Job]:
         """Each source, in order, with what is to be done with it. What the sources raise comes after what they gave."""
@@ -98,12 +100,12 @@ class Resume:
                     return
                 yield from self._decided(batch)
 
-    def done(self, source: Source, sha256: str | None, *, has_faces: bool = False) -> None:
-        """Notes that a photo is stored (or its reject is), with the content that was looked at."""
+    def done(self, source: Source, sha256: str | None, *, has_faces: bool = False, is_reconciled: bool = True) -> None:
+        """Notes that a photo is stored (or its reject is), with the content that was looked at, and nothing else of it."""
         if has_faces and sha256 is not None:
             self._stored.add(sha256)
         look = self._pending.pop(source.path, None) if self._pending else None
-        if look is not None and look.sha256 == sha256:
+        if look is not None and look.sha256 == sha256 and is_reconciled:
             self._files.remember(source.path, look)
 
     def _read(self, sources: Iterator[Source]) -> Generator[_Batch]:
@@ -151,13 +153,25 @@ class Resume:
             entry, old = known.get(look.sha256), stale.get(path, [])
             stored = look.sha256 in self._stored and look.sha256 not in self._doomed
             settled = stored or look.sha256 in all_settled
+            is_reconciled = True
             if settled and old:
-                delete(self._client, old)
+                is_reconciled = self._delete(old)
             elif old:
                 entry = replace(entry or Known(), stale=old)  # a copy: another photo can have the same content, but not this path
-            if not look.remembered:
+            if not look.remembered and is_reconciled:
                 self._pending[source.path] = look
             yield Job(source, look.sha256, entry, settled)
+
+    def _delete(self, stale: list[Document]) -> bool:
+        """Deletes documents, if the user may; else the next run sees to them again."""
+        try:
+            delete(self._client, stale)
+        except EngineError as error:
+            if error.code != "forbidden":
+                raise
+            self.outdated += len(stale)
+            return False
+        return True
 
     def _is_settled(self, sha256: str, entry: Glimpse) -> bool:
         if sha256 in self._doomed or (self._again and entry.reasons):

@@ -100,6 +100,7 @@ def ingest(
                         _refresh(client.options(max_retries=0, request_timeout=_SOON), name)
                     raise
         _refresh(client, name)
+        report.outdated += resume.outdated
         report.moved, report.renamed, report.replaced = resume.moved, resume.renamed, resume.replaced
         report.stages.update({"lookup": resume.seconds, "write": writer.seconds})
         report.rejects_file = rejects.written
@@ -109,7 +110,7 @@ def ingest(
 def settle(client: Elasticsearch, name: str) -> bool:
     """Makes what an earlier run stored visible, even one that was cut off; says whether there are faces."""
     versions.recover(client, name)
-    recover(client, name)
+    recover(client, name, say)
     _refresh(client, name)
     with speaking():
         return int(client.count(index=alias(name))["count"]) > 0

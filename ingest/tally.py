@@ -69,5 +69,6 @@ class Tally:
         report.below_quality += work.outcome.below_quality
         if work.outcome.seconds:
             report.stages.update(work.outcome.seconds)
-        self.resume.done(work.source, work.outcome.sha256, has_faces=reject is None)
+        report.outdated += work.outdated
+        self.resume.done(work.source, work.outcome.sha256, has_faces=reject is None, is_reconciled=not work.outdated)
         self.seen(report)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from core.errors import EngineError, RecipeMismatch
 from es.bulk import Operation, refusal, send
 from es.documents import alias, face_id, reject_id, rejects_alias
+from es.security.refusals import is_refusal
 from es.versions import origin
 from ingest.contents import Contents
 from ingest.known import PASSING, Known
@@ -43,6 +44,7 @@ class Work:
     outcome: Outcome
     known: Known | None = None
     created: int = 0  # faces that were not there before
+    outdated: int = 0  # documents that should have gone, which this user may not delete
 
 
 @dataclass(slots=True)
@@ -51,18 +53,15 @@ class _Batch:
 
     works: list[Work] = field(default_factory=list)
     operations: list[Operation] = field(default_factory=list)
-    owners: dict[str, Work] = field(default_factory=dict)  # by the ids of their faces
+    owners: list[Work] = field(default_factory=list)  # of each operation
     contents: set[str] = field(default_factory=set)
     size: int = 0  # bytes
     since: float = field(default_factory=time.monotonic)
 
-    def add(self, header: dict[str, Any], document: dict[str, Any] | None) -> None:
-        """Makes an operation part of the request."""
-        self.put(Operation.of(header, document))
-
-    def put(self, operation: Operation) -> None:
+    def put(self, operation: Operation, owner: Work) -> None:
         """Makes an operation part of the request."""
         self.operations.append(operation)
+        self.owners.append(owner)
         self.size += operation.size
 
     @property
@@ -119,10 +118,12 @@ class Writer:
         begun = time.perf_counter()
         results = send(self._client, batch.operations, self._check)
         self.seconds += time.perf_counter() - begun
-        for operation, result in zip(batch.operations, results, strict=True):
+        for operation, owner, result in zip(batch.operations, batch.owners, results, strict=True):
             if "error" not in result:
                 if operation.kind == "create":
-                    batch.owners[operation.key[1]].created += 1
+                    owner.created += 1
+            elif operation.kind == "delete" and is_refusal(result):
+                owner.outdated += 1
             elif (operation.kind, result["status"]) not in _HARMLESS:
                 raise refusal(operation, result)
         return batch.works
@@ -136,7 +137,7 @@ class Writer:
         """Makes a photo part of a request."""
         batch.works.append(work)
         for stale in work.known.stale if work.known else ():
-            batch.put(stale.operation("delete"))
+            batch.put(stale.operation("delete"), work)
         sha256 = work.outcome.sha256
         if sha256 is not None and work.outcome.reject is None:
             # Copies of what this run stored: in this request, or replaced in an earlier one. The first stands. (Any other copy meets
@@ -147,10 +148,10 @@ class Writer:
             if work.known is not None:
                 self._replaced.add(sha256)
         now = datetime.now(UTC).isoformat(timespec="milliseconds")
-        for header, document in self._replacement(work, now, batch.owners):
-            batch.add(header, document)
+        for header, document in self._replacement(work, now):
+            batch.put(Operation.of(header, document), work)
 
-    def _replacement(self, work: Work, now: str, owners: dict[str, Work]) -> Iterator[Action]:
+    def _replacement(self, work: Work, now: str) -> Iterator[Action]:
         """What makes the collection hold this photo's faces, or its reject, and nothing else of it."""
         faces, rejects = alias(self._name), rejects_alias(self._name)
         known, outcome = work.known or Known(), work.outcome
@@ -167,7 +168,6 @@ class Writer:
         for id_ in known.rejects:
             yield {"delete": {"_index": rejects, "_id": id_}}, None
         for ordinal, id_ in enumerate(wanted):
-            owners[id_] = work
             # Without the alias (the collection was deleted meanwhile) a server could make an index of its own shape.
             yield {"create": {"_index": faces, "_id": id_, "require_alias": True}}, self._face(work, ordinal, now)
 

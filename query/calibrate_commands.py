@@ -41,7 +41,7 @@ def calibrate(
     Example: facedex collections calibrate faces --fpir 0.01 --chart curve.png
     """
     from es import client as connection
-    from es.collections import annotate, get
+    from es.collections import annotate
     from query import det
     from query.calibration import measure
 
@@ -50,7 +50,7 @@ def calibrate(
     if chart:
         det.check(chart)
     with connection.connect(settings(), say) as client:
-        collection = get(client, name)
+        collection = annotate(client, name)  # who may not keep the result is told before it is measured
         fallback = float(collection.recipe["search_threshold"])
         measured = measure(client, collection, fpir, seed, say)
         annotate(client, name, calibration=measured.as_dict())

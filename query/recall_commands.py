@@ -52,7 +52,8 @@ def recall(
     for each in types:
         index_options(each)  # refuses what is none, before the work begins
     with connection.connect(settings(), say) as client:
-        found = get(client, collection)
+        # Who may not keep the result is told before it is measured.
+        found = annotate(client, collection) if store else get(client, collection)
         faces = count(client, found)["faces"]
         drawn = draw(client, found, probes)
         say(f"Compares {len(drawn):,} faces of {collection} with all {faces:,}.")

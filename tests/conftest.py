@@ -14,11 +14,14 @@ import pytest
 
 import demo
 from core.settings import settings
+from es.security.roles import RIGHTS, role_name, roles
+from tests import servers
 
 if TYPE_CHECKING:
     from elasticsearch import Elasticsearch
 
     from es.local.node import Node
+    from tests.servers import Secured
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "faces"
 
@@ -53,6 +56,15 @@ def client(node: Node) -> Iterator[Elasticsearch]:
 
     with connect(settings()) as connected:
         yield connected
+
+
+@pytest.fixture(scope="session")
+def secured(surroundings: Path) -> Iterator[Secured]:
+    """A second Elasticsearch, with TLS and users: one for each right in the collection ``staff``, and a stranger."""
+    users: dict[str, tuple[str, ...]] = {right: (role_name(right, "staff"),) for right in RIGHTS}
+    overseers: dict[str, tuple[str, ...]] = {f"{right}-all": (role_name(right),) for right in RIGHTS}
+    with servers.secured({**users, **overseers, "stranger": ()}, {**roles(["staff"]), **roles()}) as node:
+        yield node
 
 
 @pytest.fixture

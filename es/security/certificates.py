@@ -44,6 +44,7 @@ def authority(name: str) -> Pair:
     )
     made = _builder(subject, subject, key).add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
     made = made.add_extension(usage, critical=True)
+    made = made.add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
     return _pair(made, key, key)
 
 
@@ -68,6 +69,9 @@ def node_certificate(signer: Pair, name: str, addresses: Iterable[str]) -> Pair:
     made = _builder(_name(name), above.subject, key)
     made = made.add_extension(x509.SubjectAlternativeName([_general(address) for address in addresses]), critical=False)
     made = made.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+    # By these OpenSSL tells authorities apart; it wants them where it is strict, as Python is from 3.13 on.
+    made = made.add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+    made = made.add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(signing_key.public_key()), critical=False)
     both = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH])
     pair = _pair(made.add_extension(both, critical=False), key, signing_key)
     # With the authority's behind it, as a server sends them: a client that knows only the authority's fingerprint can tell.

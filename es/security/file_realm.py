@@ -13,6 +13,7 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import indent
 from typing import Any
 
 _ROUNDS = 10_000  # Elasticsearch's own number for PBKDF2; a password of ours is random, so that more would protect nothing
@@ -51,7 +52,15 @@ def write(folder: Path, users: list[User], roles: Mapping[str, Any] | None = Non
             names.setdefault(role, []).append(user.name)
     private(folder / "users", "".join(f"{user.name}:{hashed(user.password)}\n" for user in users))
     private(folder / "users_roles", "".join(f"{role}:{','.join(having)}\n" for role, having in names.items()))
-    private(folder / "roles.yml", json.dumps(dict(roles or {}), indent=2) + "\n")  # JSON is YAML
+    private(folder / "roles.yml", roles_yml(roles or {}))
+
+
+def roles_yml(roles: Mapping[str, Any]) -> str:
+    """Role descriptors as a node's ``roles.yml`` holds them.
+
+    Elasticsearch takes every line that isn't indented for the beginning of a role, so JSON alone (which is YAML) does not do.
+    """
+    return "".join(f"{name}:\n{indent(json.dumps(role, indent=2), '  ')}\n" for name, role in roles.items())
 
 
 def hashed(password: str) -> str:

@@ -60,3 +60,30 @@ def test_folders_are_the_users_own() -> None:
     made = Settings.model_fields
     assert made["cache_dir"].default_factory is not None
     assert made["data_dir"].default_factory is not None
+
+
+@pytest.mark.parametrize("name", ["ELASTICSEARCH_PASSWORD", "ELASTICSEARCH_API_KEY"])
+def test_secrets_come_from_files(fresh: pytest.MonkeyPatch, tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "secret"
+    fresh.setenv(f"{name}_FILE", str(file))
+    with pytest.raises(UsageError, match=f"{name}_FILE.*can't be read"):
+        settings()
+    file.write_text("\n")
+    with pytest.raises(UsageError, match="is empty"):
+        settings()
+    file.write_text("hunter2\n")
+    file.chmod(0o600)
+    made = settings()
+    secret = made.password if name.endswith("PASSWORD") else made.api_key
+    assert secret is not None
+    assert secret.get_secret_value() == "hunter2"
+    assert "hunter2" not in repr(made)
+    assert capsys.readouterr().err == ""
+    settings.cache_clear()
+    file.chmod(0o644)
+    settings()
+    assert "chmod 600" in capsys.readouterr().err
+    settings.cache_clear()
+    fresh.setenv(name, "another")
+    with pytest.raises(UsageError, match="not both"):
+        settings()

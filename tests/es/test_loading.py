@@ -74,14 +74,14 @@ def test_after_sigkill_the_next_one_restores(client: Elasticsearch, name: str, b
     process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     assert process.stdout.readline() == "on\n"
-    assert not recover(client, name), "it goes on"
+    assert not recover(client, name, print), "it goes on"
     process.send_signal(signal.SIGKILL)
     process.communicate()
     assert settings_of(client, name)["refresh_interval"] == "-1"
-    assert recover(client, name)
+    assert recover(client, name, print)
     assert settings_of(client, name) == before
     assert marks(client, name) == []
-    assert not recover(client, name)
+    assert not recover(client, name, print)
 
 
 def test_of_two_loads_the_last_to_end_restores(client: Elasticsearch, name: str, before: Mapping[str, Any]) -> None:
@@ -100,10 +100,10 @@ def test_a_mark_of_another_machine_is_good_until_its_time(
     with monkeypatch.context() as elsewhere:
         elsewhere.setattr("socket.gethostname", lambda: "elsewhere")
         BulkLoad(client, name, silent).begin()
-    assert not recover(client, name)
+    assert not recover(client, name, print)
     later = time.time() + loading._LEASE + 1
     monkeypatch.setattr("time.time", lambda: later)
-    assert recover(client, name)
+    assert recover(client, name, print)
     assert settings_of(client, name) == before
 
 
