@@ -15,6 +15,8 @@ import typer
 
 import es.cluster.commands
 import es.commands
+import es.kibana.commands
+import es.operations_commands
 import es.security.commands
 import es.snapshot_commands
 import ingest.collections_commands
@@ -92,7 +94,16 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     help="Find one face among millions: photos go in, a photo comes back as a person.",
 )
-for room in (es.commands, es.snapshot_commands, es.security.commands, ingest.commands, query.commands, query.recall_commands):
+for room in (
+    es.commands,
+    es.snapshot_commands,
+    es.security.commands,
+    es.operations_commands,
+    es.kibana.commands,
+    ingest.commands,
+    query.commands,
+    query.recall_commands,
+):
     app.add_typer(room.app)
 app.add_typer(es.cluster.commands.app, name="cluster")
 

@@ -9,7 +9,8 @@ from contextlib import closing
 from datetime import datetime
 from functools import lru_cache
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, Self, Unpack
+from weakref import finalize
 
 from core.errors import EngineError, PhotoError, UsageError
 from core.settings import settings
@@ -18,6 +19,7 @@ from core.web import Limits
 from es import client as connection
 from es import collections
 from es.access import Named, named
+from es.operations_kept import Kept
 from faces.agreement import agreed
 from faces.quality import gate
 from faces.recipe import DEFAULT, resolve, spelled
@@ -38,7 +40,7 @@ if TYPE_CHECKING:
     from photos.sources import PersonFrom, Source
     from query.answers import Answer
     from query.deepface_find import FindOptions
-    from query.given import PhotoLike
+    from query.given import PhotoLike, SearchOptions
     from query.targets import Target
     from workers.executors import Embedder
 
@@ -86,16 +88,6 @@ def open(  # noqa: A001 - read as facedex.open
         raise
 
 
-class SearchOptions(TypedDict, total=False):
-    """How to search."""
-
-    top: int  # people to name for each face; 5 by default
-    where: Sequence[str]  # texts like person=Ada, labels.camera=north, image=/photos/2026/* or person!=Ada
-    since: datetime | None  # search among faces stored from then on
-    min_quality: Sequence[str]  # search among faces with at least this, such as sharpness=30
-    exact: bool  # compare with every face, instead of asking the vector index
-
-
 class Collection:
     """An open collection. Its methods can be called from any thread; photos are looked at one at a time, or in worker processes.
 
@@ -109,6 +101,8 @@ class Collection:
         self._client = client
         self._meaning = meaning_of(client, found, recipe, log.warning)
         self._candidates: int | None = found.notes.get("num_candidates")
+        self._kept = Kept(client, found.name)
+        finalize(self, self._kept.flush)  # also where nobody closes it
 
     def __enter__(self) -> Self:
         return self
@@ -121,6 +115,7 @@ class Collection:
 
     def close(self) -> None:
         """Closes the connection. (Facedex's own node goes on, and stops when it is idle.)"""
+        self._kept.flush()
         self._client.close()
 
     def __len__(self) -> int:
@@ -192,7 +187,8 @@ class Collection:
         min_quality: Sequence[str] = (),
         exact: bool = False,
     ) -> Searcher:
-        clauses = filters.clauses(self._client, self.name, where, since, gate(list(min_quality)))
+        least = gate(list(min_quality))
+        clauses = filters.clauses(self._client, self.name, where, since, least)
         typed = [*where, *([f"since {since}"] if since else []), *min_quality]
         return searcher(
             self._client,
@@ -203,6 +199,7 @@ class Collection:
             people=top,
             filters=clauses,
             typed=typed,
+            noted=self._kept.of(filters.fields(where, since, least), exact=exact),
         )
 
     def verify(self, photo: PhotoLike, other: PhotoLike, *, min_face: int = 80) -> Verdict:
@@ -315,6 +312,7 @@ class Collection:
             candidates=None if exact else self._candidates or knn.CANDIDATES,
             filters=clauses,
             renamed=renamed,
+            noted=self._kept.of(["image.path"] if db_path else [], exact=exact),
         )
 
 

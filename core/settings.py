@@ -62,6 +62,11 @@ class Settings(BaseSettings):
     web_seconds: float = Field(default=30.0, gt=0, le=3600)  # a photo of the web, or of another machine, that takes longer is rejected
     allow_private_addresses: bool = False  # lets addresses lead into private networks
 
+    # Operations: who searched when, and what for; and Kibana, which shows them.
+    record_operations: bool = True
+    purpose: str | None = None  # of searches that name none
+    kibana_url: Annotated[str, Field(validation_alias=AliasChoices("FACEDEX_KIBANA_URL", "KIBANA_URL"))] = "http://127.0.0.1:5601"
+
 
 @cache
 def settings() -> Settings:

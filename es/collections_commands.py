@@ -134,13 +134,15 @@ def delete_(name: Annotated[str, typer.Argument(help="The collection.")], yes: Y
     """
     from es import client as connection
     from es.collections import count, delete, get
+    from es.operations import recorded
 
     with connection.connect(settings(), say) as client:
         found = get(client, name)
         faces = count(client, found)["faces"]
         if not yes:
             ask(f"Delete the collection {name} with its {faces:,} faces?")
-        delete(client, found)
+        with recorded(client, "delete", name, lambda: {"faces": faces}):
+            delete(client, found)
     if json:
         print_json({"deleted": name, "faces": faces})
     else:

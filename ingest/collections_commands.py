@@ -102,6 +102,7 @@ def migrate_(
     from es import client as connection
     from es.collections import annotate, get, planned
     from es.migration import Shape, migrate
+    from es.operations import recorded
     from faces.recipe import Recipe, resolve
 
     with connection.connect(settings(), say) as client:
@@ -114,10 +115,11 @@ def migrate_(
             shards = planned(client, recipe.dims, index_type or found.index_type, int(expected)).shards
         shape = Shape(index_type, shards, replicas, merge)
         report = photos = None
-        if is_anew:
-            moved, report, photos = _anew(client, found, recipe, shape, min_face, leave_missing=leave_missing, drop_old=drop_old)
-        else:
-            moved = migrate(client, name, shape, say, drop_old=drop_old)
+        with recorded(client, "migrate", name):
+            if is_anew:
+                moved, report, photos = _anew(client, found, recipe, shape, min_face, leave_missing=leave_missing, drop_old=drop_old)
+            else:
+                moved = migrate(client, name, shape, say, drop_old=drop_old)
         if expected_faces is not None:
             annotate(client, name, expected_faces=expected_faces)
     _tell(moved, report, photos, json)

@@ -66,6 +66,14 @@ class Report:
         self.seconds = time.monotonic() - self.begun
         return self
 
+    def facts(self) -> dict[str, Any]:
+        """What is recorded of the run, see :data:`es.operations.MAPPING`."""
+        counts = {"photos": self.photos, "indexed": self.indexed, "skipped": self.skipped, "embedded": self.embedded}
+        reasons = [{"reason": reason, "count": count} for reason, count in self.rejected.most_common()]
+        rate = round(self.photos / self.seconds, 1) if self.seconds else 0.0
+        run = {"run": self.run, **counts, "rejected": self.rejected.total(), "reasons": reasons, "photos_per_second": rate}
+        return {"faces": self.faces, "ingest": run}
+
     def as_dict(self) -> dict[str, Any]:
         """The JSON shape of ``facedex ingest --json``."""
         return {

@@ -15,6 +15,7 @@ from es import versions
 from es.client import speaking
 from es.documents import alias, rejects_alias
 from es.loading import BulkLoad, recover
+from es.operations import recorded
 from es.transport import patience
 from ingest.fingerprints import Fingerprints
 from ingest.known import PASSING
@@ -78,9 +79,9 @@ def ingest(
         FacedexError: Elasticsearch is gone or full, or the models can't be used. What was acknowledged until then stays, and the next
             run goes on from there.
     """
-    with patience(client):
+    report = Report(run=f"{uuid.uuid4()}", collection=name)
+    with recorded(client, "ingest", name, lambda: report.finish().facts()), patience(client):
         had_faces = settle(client, name)
-        report = Report(run=f"{uuid.uuid4()}", collection=name)
         writer = Writer(client, name, model=recipe.model, run=report.run, detection=str(options.detection))
         with _files(client, name, options) as files, BulkLoad(client, name, say, merge=options.merge) as load:
             resume = Resume(client, name, str(options.detection), files, again=options.again)

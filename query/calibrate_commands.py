@@ -42,6 +42,7 @@ def calibrate(
     """
     from es import client as connection
     from es.collections import annotate
+    from es.operations import recorded
     from query import det
     from query.calibration import measure
 
@@ -52,8 +53,9 @@ def calibrate(
     with connection.connect(settings(), say) as client:
         collection = annotate(client, name)  # who may not keep the result is told before it is measured
         fallback = float(collection.recipe["search_threshold"])
-        measured = measure(client, collection, fpir, seed, say)
-        annotate(client, name, calibration=measured.as_dict())
+        with recorded(client, "calibrate", name):
+            measured = measure(client, collection, fpir, seed, say)
+            annotate(client, name, calibration=measured.as_dict())
     if chart and measured.missed is None:
         say("facedex: nothing was drawn: too few people have a second photo, so how many are missed is not known.")
     elif chart:

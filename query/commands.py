@@ -68,6 +68,9 @@ def search(
     ] = False,
     model: Model = None,
     detector: Detector = None,
+    purpose: Annotated[
+        str | None, typer.Option(help="What the search is for, to be recorded with it (else FACEDEX_PURPOSE).", metavar="TEXT")
+    ] = None,
     html: Annotated[Path | None, typer.Option(help="Write the answers as one HTML page, with the faces.", metavar="FILE")] = None,
     montage: Annotated[Path | None, typer.Option(help="Write the faces and the best matches as one picture.", metavar="FILE.png")] = None,
     pictures: Annotated[
@@ -94,6 +97,7 @@ def search(
     from core.web import Limits
     from es import client as connection
     from es.collections import get
+    from es.operations import Searches, recorded
     from faces.agreement import agreed
     from faces.quality import gate
     from query import filters, targets
@@ -115,6 +119,7 @@ def search(
         found = get(client, collection)
         recipe = agreed(collection, found.recipe, model=model, detector=detector)
         clauses = filters.clauses(client, collection, where or [], since, least)
+        noted = Searches(filters.fields(where or [], since, least), exact=exact)
         typed = [*(where or []), *([f"since {since}"] if since else []), *(min_quality or [])]
         searching = searcher(
             client,
@@ -125,10 +130,11 @@ def search(
             people=people,
             filters=clauses,
             typed=typed,
+            noted=noted,
         )
         sources = itertools.chain(targets.named(photos, limits), targets.listed(list_, limits) if list_ else ())
         seen = targets.looked_at(sources, recipe, min_face=min_face, workers=workers)
-        with closing(seen):
+        with recorded(client, "search", collection, noted.facts, purpose=purpose), closing(seen):
             for target, answer in searching.answers([_shared(seen, recipe.threshold)] if same_person else seen):
                 output.add(target, answer, recipe)
     raise typer.Exit(INCOMPLETE if output.missed else DONE)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypedDict
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from faces.recipe import Recipe
     from query.filters import Clause
     from query.knn import Hit
+    from query.search import Noted
 
 
 class FindOptions(TypedDict, total=False):
@@ -84,6 +86,7 @@ def tables(
     candidates: int | None = knn.CANDIDATES,
     filters: Sequence[Clause] = (),
     renamed: Mapping[str, str] | None = None,
+    noted: Noted | None = None,
 ) -> list[pd.DataFrame]:
     """A table for each face, the nearest first: all stored faces within the threshold, at most :data:`query.knn.MOST_FACES`.
 
@@ -97,6 +100,7 @@ def tables(
         candidates: faces that the vector index looks at; ``None`` compares with every face instead.
         filters: what a stored face has to meet.
         renamed: what beginnings of paths are called in the tables.
+        noted: told of the photo.
 
     Raises:
         EngineError: Elasticsearch can't be reached or refuses.
@@ -115,8 +119,13 @@ def tables(
 
         return exact(client, name, np.stack(vectors), wanted, filters=filters, source=_SOURCE)
 
+    begun = time.perf_counter()
     found = _within(nearest, options.get("k"), farthest)
+    seconds = time.perf_counter() - begun
     rows = [[_row(hit, renamed or {}) for hit in hits if _distance(hit) <= farthest] for hits in found]
+    if noted is not None:
+        near = [_distance(hit) <= threshold for hits in found for hit in hits if _distance(hit) <= farthest]
+        noted.add(faces=len(faces), results=len(near), verified=sum(near), seconds=seconds, error=None)
     return [_table(face.box, rows_, threshold, recipe) for face, rows_ in zip(faces, rows, strict=True)]
 
 

@@ -65,6 +65,13 @@ def clauses(
     return made
 
 
+def fields(where: Sequence[str], since: datetime | None, min_quality: Iterable[tuple[str, float]]) -> list[str]:
+    """The names of the fields that such clauses look at, without what they are compared with."""
+    named = {field if field.startswith(_LABELS) else FIELDS[field] for field, _, _ in map(_parsed, where)}
+    named |= {f"{_QUALITY}{measure}" for measure, _ in min_quality} | ({"@timestamp"} if since else set())
+    return sorted(named)
+
+
 def _parsed(text: str) -> tuple[str, str, bool]:
     field, sign, value = text.partition("=")
     if not sign or not value or not field.rstrip("!"):

@@ -6,8 +6,9 @@ import base64
 import binascii
 import io
 import os
-from collections.abc import Iterable, Iterator
-from typing import IO, TYPE_CHECKING, Any
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
+from typing import IO, TYPE_CHECKING, Any, TypedDict
 
 from core.errors import UsageError
 from core.files import MAX_BYTES
@@ -100,3 +101,13 @@ def _written(pixels: NDArray[np.uint8]) -> bytes:
     file = io.BytesIO()
     Image.fromarray(np.ascontiguousarray(pixels[..., ::-1])).save(file, "BMP")
     return file.getvalue()
+
+
+class SearchOptions(TypedDict, total=False):
+    """How to search."""
+
+    top: int  # people to name for each face; 5 by default
+    where: Sequence[str]  # texts like person=Ada, labels.camera=north, image=/photos/2026/* or person!=Ada
+    since: datetime | None  # search among faces stored from then on
+    min_quality: Sequence[str]  # search among faces with at least this, such as sharpness=30
+    exact: bool  # compare with every face, instead of asking the vector index

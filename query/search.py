@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
@@ -35,6 +36,13 @@ class Nearest(Protocol):
 
     def __call__(self, vectors: Sequence[NDArray[np.float32]], k: int, but: Sequence[Sequence[str]]) -> Sequence[Sequence[Hit]]:
         """The hits of each vector."""
+
+
+class Noted(Protocol):
+    """What is told of every target that was answered (see :class:`es.operations.Searches`)."""
+
+    def add(self, *, faces: int, results: int, verified: int, seconds: float, error: str | None) -> None:
+        """One target, and its share of the seconds that the collection took."""
 
 
 class Meaning(Protocol):
@@ -116,16 +124,25 @@ class Searcher:
         meaning: judges distances.
         people: how many to name for each face.
         filters: what was typed to search among some faces only, to be told with the answers.
+        noted: told of every target.
     """
 
     def __init__(
-        self, collection: str, nearest: Nearest, meaning: Meaning, *, people: int = DEFAULT_PEOPLE, filters: Sequence[str] = ()
+        self,
+        collection: str,
+        nearest: Nearest,
+        meaning: Meaning,
+        *,
+        people: int = DEFAULT_PEOPLE,
+        filters: Sequence[str] = (),
+        noted: Noted | None = None,
     ) -> None:
         self.collection = collection
         self._nearest = nearest
         self._meaning = meaning
         self._people = people
         self._filters = tuple(filters)
+        self._noted = noted
 
     def answers(self, targets: Iterable[Target]) -> Iterator[tuple[Target, Answer]]:
         """An answer for each target, in order. The first one comes at once; then they are asked for many at a time.
@@ -136,11 +153,21 @@ class Searcher:
         size, targets = 1, iter(targets)
         while some := list(islice(targets, size)):
             faces = [(face.embedding, target.agreement) for target in some for face in target.faces]
+            begun = time.perf_counter()
             matches = iter(self.people([vector for vector, _ in faces], [agreement for _, agreement in faces]))
+            share = (time.perf_counter() - begun) / len(some)
             for target in some:
                 named = [FaceAnswer(face.box, face.confidence, next(matches)) for face in target.faces]
-                yield target, self._answer(target, named)
+                answer = self._answer(target, named)
+                self._note(answer, share)
+                yield target, answer
             size = min(2 * size, _TOGETHER)
+
+    def _note(self, answer: Answer, seconds: float) -> None:
+        if self._noted is not None:
+            verified = [match.verified for face in answer.faces for match in face.matches]
+            error = answer.error[0] if answer.error else None
+            self._noted.add(faces=len(answer.faces), results=len(verified), verified=sum(verified), seconds=seconds, error=error)
 
     def _answer(self, target: Target, named: list[FaceAnswer]) -> Answer:
         if target.error is not None:
@@ -187,6 +214,7 @@ def searcher(
     people: int = DEFAULT_PEOPLE,
     filters: Sequence[Clause] = (),
     typed: Sequence[str] = (),
+    noted: Noted | None = None,
 ) -> Searcher:
     """A searcher of a collection.
 
@@ -199,6 +227,7 @@ def searcher(
         people: how many to name for each face.
         filters: which faces to search among.
         typed: the same as a person typed it.
+        noted: told of every target.
     """
 
     def through_index(vectors: Sequence[NDArray[np.float32]], k: int, but: Sequence[Sequence[str]]) -> Sequence[Sequence[Hit]]:
@@ -223,7 +252,7 @@ def searcher(
                 return [mine[:k] for mine in kept]
             many *= _MORE
 
-    return Searcher(name, through_all if exact else through_index, meaning, people=people, filters=typed)
+    return Searcher(name, through_all if exact else through_index, meaning, people=people, filters=typed, noted=noted)
 
 
 def _rounded(rate: float | None) -> float | None:
