@@ -34,12 +34,15 @@ _SAMPLE_SECONDS = 0.5
 def copies(originals: list[Path], folder: Path, count: int) -> None:
     """So many JPEGs, the same pictures with other bytes."""
     for number, original in enumerate(islice(cycle(originals), count)):
-        data, comment = original.read_bytes(), f"{number:012}".encode()
         place = folder / f"{number // 1000:04}"
         place.mkdir(exist_ok=True)
-        # A comment segment after the start-of-image marker.
-        marked = data[:2] + b"\xff\xfe" + (len(comment) + 2).to_bytes(2, "big") + comment + data[2:]
-        (place / f"{number:08}.jpg").write_bytes(marked)
+        (place / f"{number:08}.jpg").write_bytes(marked(original.read_bytes(), number))
+
+
+def marked(data: bytes, number: int) -> bytes:
+    """The same picture as another JPEG: with a comment segment after the start-of-image marker."""
+    comment = f"{number:012}".encode()
+    return data[:2] + b"\xff\xfe" + (len(comment) + 2).to_bytes(2, "big") + comment + data[2:]
 
 
 class Memory:

@@ -7,9 +7,7 @@ started again, and so do the other nodes.
 from __future__ import annotations
 
 import json
-import random
 import shutil
-import socket
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -19,26 +17,14 @@ from typing import Any
 from core.errors import EngineError, StorageError
 from core.settings import ELASTICSEARCH_VERSION, Settings, settings
 from es.cluster.plan import Member, Plan
+from es.cluster.shape import free_port, is_free, node_settings
 from es.local import node, places
 from es.local.places import Home
 
-# Below those that systems give to outgoing connections: one of these must not take a port while its node is restarted.
-_FIRST_PORT, _LAST_PORT = 10_240, 32_767
 _FOREVER = 1e9  # seconds
 _HELD = ("http", "transport")
 
 Ports = dict[str, dict[str, int]]  # by node: http, transport
-
-# A node that is frozen or cut off is given up after about ten seconds, twenty if it was the master (by default thirty and sixty): for so
-# long, writes wait for it.
-_FAULTS: dict[str, object] = {
-    "cluster.publish.timeout": "10s",
-    **{
-        f"cluster.fault_detection.{which}.{what}": value
-        for which in ("follower_check", "leader_check")
-        for what, value in (("timeout", "4s"), ("retry_count", 2))
-    },
-}
 
 
 def available() -> bool:
@@ -153,23 +139,10 @@ def _remove(path: Path) -> None:
 
 
 def _extra(plan: Plan, name: str, ports: Ports, *, formed: bool) -> dict[str, object]:
-    values: dict[str, object] = {
-        "discovery.type": "multi-node",
+    return node_settings(plan, name, formed=formed) | {
         "discovery.seed_hosts": [f"127.0.0.1:{ports[each]['transport']}" for each in plan.names],
         "transport.port": ports[name]["transport"],
-        "xpack.security.enabled": True,
-        "xpack.security.autoconfiguration.enabled": False,
-        "xpack.security.authc.password_hashing.algorithm": "pbkdf2",
-        "xpack.security.transport.ssl.verification_mode": "certificate",
-        **_FAULTS,
     }
-    if not formed:  # a node that lost its data must join the others, and never begin a cluster of its own
-        values["cluster.initial_master_nodes"] = plan.names
-    for layer in ("http", "transport"):
-        prefix = f"xpack.security.{layer}.ssl"
-        values |= {f"{prefix}.enabled": True, f"{prefix}.key": "node.key", f"{prefix}.certificate": "node.crt"}
-        values[f"{prefix}.certificate_authorities"] = ["ca.crt"]
-    return values
 
 
 def _read(plan: Plan) -> dict[str, Any]:
@@ -195,25 +168,8 @@ def _choose(plan: Plan, kept: Ports, missing: list[str]) -> Ports:
         if plan.port:
             pair["http"] = plan.port + number
         for what in _HELD:
-            if what not in pair or (name in missing and not _is_free(pair[what]) and not (what == "http" and plan.port)):
-                pair[what] = _free_port(taken)
+            if what not in pair or (name in missing and not is_free(pair[what]) and not (what == "http" and plan.port)):
+                pair[what] = free_port(taken)
                 taken.add(pair[what])
         ports[name] = pair
     return ports
-
-
-def _free_port(taken: set[int]) -> int:
-    for port in random.sample(range(_FIRST_PORT, _LAST_PORT), 200):
-        if port not in taken and _is_free(port):
-            return port
-    raise EngineError("No free port was found for a node on this machine.", code="port_taken")
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the server does: a port in TIME_WAIT is free
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return True

@@ -35,10 +35,10 @@ def telling_error(error: FacedexError | OSError, home: Home, log_size: int) -> F
     if "Address already in use" in text or "BindHttpException" in text:
         return EngineError("The port of FACEDEX_NODE_PORT is taken by another program: set another one, or 0 for any.", code="port_taken")
     where = home.log if log else home.output  # the log has nothing when not even the Java machine came up
-    return EngineError(f"Elasticsearch did not start: {_line(text)} (its log is {where}).", code="engine_start")
+    return EngineError(f"Elasticsearch did not start: {line(text)} (its log is {where}).", code="engine_start")
 
 
-def _line(text: str) -> str:
+def line(text: str) -> str:
     """What Java says, else the innermost cause, else the first exception, else what was said as an error, else the last line."""
     if java := _JAVA.findall(text):
         return str(java[0]).rstrip(".")
