@@ -76,7 +76,7 @@ def send(client: Elasticsearch, operations: Sequence[Operation], check: Callable
     Args:
         client: the connection.
         operations: in the order in which those on the same document are carried out.
-        check: called before each try; what it raises ends it.
+        check: called before each try; what it raises ends it, but for errors of the client that may pass.
 
     Raises:
         StorageError: the cluster's disks are full; told at once.

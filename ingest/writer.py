@@ -15,7 +15,7 @@ from core.errors import EngineError, RecipeMismatch
 from es.bulk import Operation, refusal, send
 from es.documents import alias, face_id, reject_id, rejects_alias
 from es.security.refusals import is_refusal
-from es.versions import origin
+from es.versions import origin, origin_now
 from ingest.contents import Contents
 from ingest.known import PASSING, Known
 from photos.sources import Source
@@ -130,7 +130,7 @@ class Writer:
 
     def _check(self, client: Elasticsearch) -> None:
         """The vectors of a run are made with the recipe that the collection had when it began."""
-        if origin(client, self._name) != self._origin:
+        if origin_now(client, self._name) != self._origin:
             raise RecipeMismatch("The collection was made anew meanwhile, or moved to another model: run this again.")
 
     def _add(self, work: Work, batch: _Batch) -> None:
