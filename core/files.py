@@ -72,3 +72,13 @@ def check_writable(path: Path, option: str) -> None:
         raise UsageError(f"{option} {path} is a folder: name a file.")
     if not os.access(path if path.exists() else path.parent, os.W_OK):
         raise UsageError(f"{option} {path} can't be written: its folder is not there or closed.")
+
+
+def make_private(folder: Path) -> None:
+    """Makes a folder that only its owner can enter, for names of people and files; one that is there stays as it is.
+
+    Raises:
+        OSError: it can't be made.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(mode=0o700, exist_ok=True)

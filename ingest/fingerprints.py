@@ -24,7 +24,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Self
 
-from core.files import sha256_of
+from core.files import make_private, sha256_of
 from photos.places import Place
 
 _READERS = 4  # threads that hash files
@@ -130,7 +130,7 @@ def _opened(file: Path | None, owner: str) -> sqlite3.Connection:
     if file is None:
         return _prepared(_MEMORY, owner)
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
+        make_private(file.parent)
         return _prepared(str(file), owner)
     except sqlite3.OperationalError:  # another run holds it, or the disk is full: it stays as it is
         return _prepared(_MEMORY, owner)

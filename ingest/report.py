@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from types import TracebackType
 from typing import IO, Any, Self
 
 from core.errors import StorageError
+from core.files import make_private
 from ingest.writer import text
 from workers.worker import Reject
 
@@ -120,6 +122,10 @@ def pace(report: Report) -> str:
     return f"Slowest was {_DOING.get(slowest, slowest)} ({report.workers} at a time). By stage: {stages}."
 
 
+def _closed_to_others(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
+
+
 class RejectsFile:
     """One JSON line per reject; the file is made with the first one."""
 
@@ -148,8 +154,8 @@ class RejectsFile:
         """
         with self._guarded():
             if self._file is None:
-                self._path.parent.mkdir(parents=True, exist_ok=True)
-                self._file = self._path.open("w", encoding="utf-8", buffering=1)
+                make_private(self._path.parent)
+                self._file = open(self._path, "w", encoding="utf-8", buffering=1, opener=_closed_to_others)  # noqa: SIM115
             self._file.write(
                 json.dumps({"image": text(path), "reason": reject.reason, "message": reject.message}, ensure_ascii=False) + "\n"
             )

@@ -39,6 +39,7 @@ def test_an_unchanged_file_is_remembered_across_runs(tmp_path: Path) -> None:
     look = remembered(tmp_path / "deep" / "seen.sqlite", path)
     assert look.remembered
     assert look.sha256 == sha256_of(path)
+    assert (tmp_path / "deep").stat().st_mode & 0o077 == 0
 
 
 def test_a_file_modified_a_moment_ago_is_not_remembered(tmp_path: Path) -> None:
