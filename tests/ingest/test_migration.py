@@ -16,13 +16,14 @@ from core.web import Limits
 from es import collections, versions
 from es.documents import alias, rejects_alias
 from es.migration import Moved, Shape
+from es.scan import current, delete, scan
 from faces.recipe import DEFAULT
 from ingest.migration import Photos, migrate
 from ingest.report import RejectsFile, Report
 from ingest.run import Options
 from ingest.writer import Work, Writer
 from photos.sources import Source
-from tests.faces_made import face, vector, work
+from tests.faces_made import face, sha, vector, work
 from tests.ingest.runs_made import left_out, places, run, stored
 from workers.worker import Outcome
 
@@ -92,6 +93,19 @@ def test_photos_that_are_gone_are_told_and_left_only_when_asked(client: Elastics
     assert (photos.gone, photos.gone_first, report.rejected) == (1, [gone], {"no_face": 1})
     assert places(client, name).keys() == old.keys() - {gone, faceless}
     assert left_out(client, name) == {faceless: "no_face"}
+
+
+def test_photos_that_can_not_be_read_now_or_only_with_a_secret_are_not_lost(client: Elasticsearch, name: str, old: dict[str, str]) -> None:
+    for place, said in (("http://127.0.0.1:1/p.jpg", "looked at now"), ("http://127.0.0.1:1/p.jpg?token=secret-12345678", "are gone")):
+        made = Work(Source(place, "P"), Outcome(sha(place), 1, 1, (face(9),)))
+        list(Writer(client, name, model="Dlib", run="r", detection="min_face=80").write([made]))
+        client.indices.refresh(index=alias(name))
+        with RejectsFile(settings().data_dir / "rejects" / f"{name}.jsonl") as file, pytest.raises(CollectionError, match=said) as caught:
+            migrate(client, name, DEFAULT, Shape(), Options(workers=1), file, Limits())
+        assert caught.value.code == "photos_missing"
+        assert collections.get(client, name).recipe == OLD.as_dict()
+        delete(client, current(client, scan(client, alias(name), {"term": {"image.path": place}}, []), []))
+        client.indices.refresh(index=alias(name))
 
 
 def test_who_writes_meanwhile_is_told_to_run_again(
