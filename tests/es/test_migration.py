@@ -182,7 +182,7 @@ class Life:
 
             return one
 
-        works = [self.write, self.change, *[self.search] * 4]
+        works = [self.write, self.change, *[self.search] * 2]
         threads = [threading.Thread(target=kept(work)) for work in works]
         for thread in threads:
             thread.start()
@@ -219,13 +219,13 @@ def patient(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_nothing_fails_and_nothing_is_lost_while_it_moves(client: Elasticsearch, filled: str) -> None:
     life = Life(client, filled)
     with life.lived():
-        for shape in (Shape("int8_hnsw"), Shape(shards=3), QUICK):
+        for shape in (Shape("int8_hnsw", 3), QUICK):
             migrate(client, filled, shape, silent)
             written, searched = len(life.written), life.searches
             while not life.wrong and (len(life.written) == written or life.searches == searched):
                 time.sleep(0.01)  # it goes on in the new index
     life.check()
-    assert collections.get(client, filled).index.endswith("-v4")
+    assert collections.get(client, filled).index.endswith("-v3")
 
 
 def test_who_meets_the_block_goes_on_in_the_new_index(client: Elasticsearch, filled: str) -> None:

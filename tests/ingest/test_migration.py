@@ -96,16 +96,22 @@ def test_photos_that_are_gone_are_told_and_left_only_when_asked(client: Elastics
 
 
 def test_photos_that_can_not_be_read_now_or_only_with_a_secret_are_not_lost(client: Elasticsearch, name: str, old: dict[str, str]) -> None:
-    for place, said in (("http://127.0.0.1:1/p.jpg", "looked at now"), ("http://127.0.0.1:1/p.jpg?token=secret-12345678", "are gone")):
-        made = Work(Source(place, "P"), Outcome(sha(place), 1, 1, (face(9),)))
-        list(Writer(client, name, model="Dlib", run="r", detection="min_face=80").write([made]))
-        client.indices.refresh(index=alias(name))
-        with RejectsFile(settings().data_dir / "rejects" / f"{name}.jsonl") as file, pytest.raises(CollectionError, match=said) as caught:
-            migrate(client, name, DEFAULT, Shape(), Options(workers=1), file, Limits())
-        assert caught.value.code == "photos_missing"
-        assert collections.get(client, name).recipe == OLD.as_dict()
-        delete(client, current(client, scan(client, alias(name), {"term": {"image.path": place}}, []), []))
-        client.indices.refresh(index=alias(name))
+    paths = ["http://127.0.0.1:1/p.jpg", "http://127.0.0.1:1/q.jpg?token=secret-12345678"]
+    works = [Work(Source(path, "P"), Outcome(sha(path), 1, 1, (face(9),))) for path in paths]
+    list(Writer(client, name, model="Dlib", run="r", detection="min_face=80").write(works))
+    client.indices.refresh(index=alias(name))
+    photos = Photos(client, alias(name), Limits())
+    assert {source.path for source in photos.sources()} == old.keys() | {paths[0]}
+    assert photos.gone_first == [paths[1]]
+    delete(client, current(client, scan(client, alias(name), {"term": {"image.path": paths[1]}}, []), []))
+    client.indices.refresh(index=alias(name))
+    with (
+        RejectsFile(settings().data_dir / "rejects" / f"{name}.jsonl") as file,
+        pytest.raises(CollectionError, match="looked at now") as caught,
+    ):
+        migrate(client, name, DEFAULT, Shape(), Options(workers=1), file, Limits())
+    assert caught.value.code == "photos_missing"
+    assert collections.get(client, name).recipe == OLD.as_dict()
 
 
 def test_who_writes_meanwhile_is_told_to_run_again(
