@@ -15,7 +15,7 @@ from core.errors import EngineError, StorageError
 from core.settings import settings
 from es.client import DISK_FULL, speaking
 from es.documents import alias_of
-from es.patience import BUSY, Busy, is_disk_full, patiently
+from es.patience import BUSY, Busy, is_disk_full, is_unread, patiently
 from es.security.refusals import is_refusal, sentence
 
 if TYPE_CHECKING:
@@ -170,7 +170,10 @@ def _renew(client: Elasticsearch, operations: list[Operation], results: dict[int
     wanted = [
         {"_index": index, "_id": id_, "_source": list(read.parts) or True} for (index, id_), (_, read) in zip(keys, stale, strict=True)
     ]
-    for (number, read), found in zip(stale, client.mget(docs=wanted)["docs"], strict=True):
+    answered = client.mget(docs=wanted)["docs"]
+    if any(map(is_unread, answered)):  # which does not mean that they are gone
+        raise Busy
+    for (number, read), found in zip(stale, answered, strict=True):
         if found.get("found") and found["_source"] == read.source:
             version = (found["_seq_no"], found["_primary_term"])
             operations[number] = Operation.on(operations[number].kind, (found["_index"], found["_id"]), version, read)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 _NAME = re.compile(r"[a-z0-9][a-z0-9_]*(-[a-z0-9_]+)*")
 _RESERVED = re.compile(r".*-(rejects|v\d+)")
 _NAME_LENGTH = 100
+FILLING = "filling"  # in the _meta of a version that a migration has not filled yet: what copies of the index (snapshots) are told by
 
 INDEX_TYPES = ("flat", "int8_flat", "int4_flat", "bbq_flat", "hnsw", "int8_hnsw", "int4_hnsw", "bbq_hnsw")
 DEFAULT_INDEX_TYPE = "int8_hnsw"
@@ -251,6 +252,13 @@ def merge_notes(client: Elasticsearch, index: str, before: Mapping[str, Any], af
         meta = client.indices.get_mapping(index=index)[index]["mappings"]["_meta"]["facedex"]
         kept = {key: value for key, value in (meta.get("notes", {}) | changed).items() if value is not None}
         client.indices.put_mapping(index=index, meta={"facedex": meta | {"notes": kept}})
+
+
+def finish(client: Elasticsearch, index: str) -> None:
+    """Notes that a version of an index is filled: from now on it can be the collection."""
+    with speaking():
+        meta = client.indices.get_mapping(index=index)[index]["mappings"]["_meta"]["facedex"]
+        client.indices.put_mapping(index=index, meta={"facedex": {key: value for key, value in meta.items() if key != FILLING}})
 
 
 def count(client: Elasticsearch, collection: Collection) -> dict[str, int]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from core.errors import EngineError
 from es.bulk import Operation, refusal, send
 from es.client import speaking
 from es.comparing import hashed
@@ -31,20 +32,22 @@ class Following:
         new: what follows.
         mark: an alias of the new index, through which it is written: once that is another's, nothing is written any more.
         renew: called with each page.
+        shards: how many the followed one has.
     """
 
-    def __init__(self, client: Elasticsearch, old: str, new: str, mark: str, renew: Callable[[], None]) -> None:
+    def __init__(self, client: Elasticsearch, old: str, new: str, mark: str, renew: Callable[[], None], shards: int) -> None:
         self._client = client
         self._old = old
         self._new = new
         self._mark = mark
         self._renew = renew
+        self._shards = shards
         self._reached = _NEVER  # sequence number up to which all is brought over
         self.caught_up = 0  # written or deleted since the first time
 
     def catch_up(self, *, is_first: bool = False) -> int:
         """Brings over what was written since the last time; says how much that was."""
-        above, reached = self._reached, _checkpoint(self._client, self._old)
+        above, reached = self._reached, _checkpoint(self._client, self._old, self._shards)
         with speaking():
             self._client.indices.refresh(index=self._old)
         query: dict[str, Any] = {"match_all": {}} if is_first else {"range": {"_seq_no": {"gt": above}}}
@@ -115,12 +118,19 @@ def _document(hit: Hit) -> dict[str, Any]:
     return {**hit["_source"], FIELD: vector[0]} if vector else hit["_source"]
 
 
-def _checkpoint(client: Elasticsearch, index: str) -> int:
+def _checkpoint(client: Elasticsearch, index: str, count: int) -> int:
     """The sequence number up to which everything is on every copy of every shard, and seen after a refresh.
 
     Of several shards, the lowest: what the others have above it is brought over once more, which changes nothing.
+
+    Raises:
+        EngineError: a shard does not say; its own could be lower.
     """
     with speaking():
         found = client.indices.stats(index=index, level="shards", filter_path="indices.*.shards.*.seq_no,indices.*.shards.*.routing")
-    shards = found["indices"][index]["shards"].values()
-    return min(int(copy["seq_no"]["global_checkpoint"]) for copies in shards for copy in copies if copy["routing"]["primary"])
+    shards = found.get("indices", {}).get(index, {}).get("shards", {}).values()
+    primaries = [[copy["seq_no"] for copy in copies if copy["routing"]["primary"]] for copies in shards]
+    reached = [min(int(each["global_checkpoint"]) for each in own) for own in primaries if own]
+    if len(reached) < count:
+        raise EngineError(f"A shard of {index} can't answer now: see `facedex doctor`, then try again.", code="unavailable")
+    return min(reached)

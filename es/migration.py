@@ -20,10 +20,10 @@ from dataclasses import asdict, dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from core.errors import CollectionError, FacedexError
+from core.errors import CollectionError, EngineError, FacedexError
 from es import loading, marks, versions
 from es.client import speaking
-from es.collections import Collection, get, index_options, merge_notes
+from es.collections import FILLING, Collection, finish, get, index_options, merge_notes
 from es.comparing import agreement, different_documents
 from es.documents import MAPPING_VERSION, alias, face_mapping, rejects_alias
 from es.following import Following
@@ -39,6 +39,8 @@ _FEW = 500  # changes that are left to the last round, during which writers wait
 _ROUNDS = 20  # at most: where more is written than can be brought over, the last round takes longer
 _MERGE_SECONDS = 6 * 3600.0
 _POLL = 5  # seconds
+_TRIES = 5
+_LASTING = ("expected_faces",)  # the notes that hold for another recipe, too: distances are others then
 _QUIET_SECONDS = 60.0  # that dropping the old index waits for searches that are still in it
 
 
@@ -124,13 +126,15 @@ class Migration:
         self._mark = versions.new_mark(name)
         self._renewed = time.monotonic()
         self._swapped = False
+        self._is_anew = recipe is not None
         self._lent: list[dict[str, Any]] = []  # aliases that are there for the migration only
         versions.recover(client, name)
         loading.recover(client, name, silent)
         self._collection = get(client, name)
         self._settings = _settings(client, self._collection.index)
         self.moved = self._make(recipe)
-        self._follow = Following(client, self.moved.old, self.moved.index, self._mark, self.renew)
+        shards = int(self._settings["number_of_shards"] or 1)
+        self._follow = Following(client, self.moved.old, self.moved.index, self._mark, self.renew, shards)
 
     @property
     def collection(self) -> Collection:
@@ -145,6 +149,8 @@ class Migration:
         if found.filling is not None:
             raise _goes_on(self._name)
         old = self._collection
+        if found.current != old.index:
+            raise _goes_on(self._name)
         index_type = self._shape.index_type or old.index_type
         shards = self._shape.shards or int(self._settings["number_of_shards"] or 1)
         made = recipe or old.recipe
@@ -163,12 +169,14 @@ class Migration:
 
     def _meta(self, recipe: Mapping[str, Any] | None) -> dict[str, Any]:
         old = self._collection
-        notes, made = dict(old.notes), {"created": old.created, "mapping": MAPPING_VERSION}
-        if recipe:  # distances are others: what was found out about them is void
-            notes = {key: value for key, value in notes.items() if key == "expected_faces"}
+        notes, made = self._lasting(old.notes), {"created": old.created, "mapping": MAPPING_VERSION, FILLING: True}
+        if recipe:
             return {"recipe": dict(recipe), "notes": notes, **made}
         # What machines remember of the collection's photos holds for the new index too.
         return {"recipe": dict(old.recipe), "notes": notes, "origin": old.origin, **made}
+
+    def _lasting(self, notes: Mapping[str, Any]) -> dict[str, Any]:
+        return {key: value for key, value in notes.items() if not self._is_anew or key in _LASTING}
 
     def __enter__(self) -> Self:
         try:
@@ -189,16 +197,20 @@ class Migration:
 
     def _give_up(self) -> None:
         with suppress(FacedexError):  # what can't be taken away now is found by the next command
-            versions.discard(self._client, self._name, self.moved.old, self.moved.index)
+            if versions.discard(self._client, self._name, self.moved.old, self.moved.index, self._mark):
+                return
+            found = versions.versions(self._client, self._name)
+            if found.current == self.moved.old and found.filling is None:
+                versions.unblock(self._client, found.current)  # blocked after the mark was lost, with nobody left to lift it
 
-    def renew(self) -> None:
-        """To be called now and then while the migration goes on.
+    def renew(self, *, now: bool = False) -> None:
+        """To be called now and then while the migration goes on; ``now`` asks at once whether it has the mark.
 
         Raises:
             CollectionError: another has taken the mark, as this one was not heard of for long.
         """
         with self._lock:
-            if time.monotonic() - self._renewed < marks.LEASE / 3:
+            if not now and time.monotonic() - self._renewed < marks.LEASE / 3:
                 return
             self._renewed = time.monotonic()
             again = {"index": self.moved.index, "alias": self._mark}
@@ -271,9 +283,20 @@ class Migration:
         self.moved.held_seconds = round(time.monotonic() - begun, 3)
 
     def hold(self) -> None:
-        """From now on, the old index takes no writes; those that were on their way are done."""
-        with speaking():
-            self._client.indices.add_block(index=self.moved.old, block="write")
+        """From now on, the old index takes no writes; those that were on their way are done.
+
+        Raises:
+            EngineError: a shard did not say so.
+        """
+        self.renew(now=True)
+        for _ in range(_TRIES):
+            with speaking():
+                answer = self._client.indices.add_block(index=self.moved.old, block="write")
+            if answer["shards_acknowledged"]:
+                return
+            # Not waited for: a shard was late, or the block was there already, as when an answer was lost.
+            versions.unblock(self._client, self.moved.old)
+        raise EngineError(f"Writes to {self._name!r} could not be held: see `facedex doctor`, then try again.", code="unavailable")
 
     def count(self) -> int:
         """How many faces the new index has."""
@@ -296,8 +319,9 @@ class Migration:
         Raises:
             FacedexError: refused; the alias leads to where it led.
         """
-        notes = get(self._client, self._name).notes
-        merge_notes(self._client, self.moved.index, self._collection.notes, notes)
+        notes = self._lasting(get(self._client, self._name).notes)
+        finish(self._client, self.moved.index)
+        merge_notes(self._client, self.moved.index, self._lasting(self._collection.notes), notes)
         actions: list[dict[str, Any]] = [
             {"remove": {"index": self.moved.index, "alias": self._mark, "must_exist": True}},
             {"remove": {"index": self.moved.old, "alias": alias(self._name), "must_exist": True}},
@@ -313,7 +337,7 @@ class Migration:
                 raise
         self._swapped = True
         # Noted between the copy above and the swap. Later ones see the new index (see es.collections.annotate).
-        merge_notes(self._client, self.moved.index, notes, _notes(self._client, self.moved.old))
+        merge_notes(self._client, self.moved.index, notes, self._lasting(_notes(self._client, self.moved.old)))
 
     def _compare(self) -> None:
         """All that was written is in the new index by now. If it has as many faces, it has the same ones."""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from core.errors import CollectionError, EngineError, UsageError
+from core.errors import CollectionError, EngineError, FacedexError, UsageError
 from es.client import speaking
-from es.collections import check_name, find
+from es.collections import FILLING, check_name, find
 from es.documents import alias, rejects_alias
 from es.loading import recover
 from es.local.node import silent
@@ -73,9 +74,15 @@ def restore(
             code="collection_exists",
         )
     _begin(client, repository, snapshot.name, indices, renaming)
-    if new_name:
-        _rename(client, new_name, made)
-    _await(client, made, say)
+    try:
+        kept = [index for target in targets for index in _name(client, target, made)]
+        if new_name:
+            _settle_load(client, new_name)
+    except FacedexError:
+        with suppress(FacedexError), speaking():
+            client.indices.delete(index=made, ignore_unavailable=True)
+        raise
+    _await(client, [*kept, *(index for index in made if index == OPERATIONS)], say)
     return [_settled(client, target, snapshot.faces.get(name)) for name, target in zip(chosen, targets, strict=True)]
 
 
@@ -110,24 +117,49 @@ def _begin(client: Elasticsearch, repository: str, snapshot: str, indices: list[
             indices=indices,
             include_global_state=False,
             feature_states=["none"],
+            ignore_index_settings=["index.blocks.write"],  # set while a migration held writes: there is nobody to lift it
             include_aliases=not renaming,  # under another name they would lead to two collections
             wait_for_completion=False,
             **renaming,  # type: ignore[arg-type]
         )
 
 
-def _rename(client: Elasticsearch, name: str, made: list[str]) -> None:
-    """Gives the indices of a collection under a new name their aliases; a bulk load that the snapshot caught has none to go on with."""
-    actions: list[Any] = []
-    for index in made:
-        own = rejects_alias(name) if index.startswith(f"{rejects_alias(name)}-v") else alias(name)
-        actions.append({"add": {"index": index, "alias": own, "is_write_index": True}})
+def _name(client: Elasticsearch, name: str, made: list[str]) -> list[str]:
+    """Gives the restored indices of a collection their aliases; returns those that are kept.
+
+    A snapshot on a schedule can hold older versions of the index, and one that a migration was filling: they are deleted again. What the
+    collection is, is the newest that was filled.
+    """
+    versions = [index for index in made if collection_of(index) == name]
+    rejects = [index for index in made if collection_of(index) is None and index.startswith(f"{rejects_alias(name)}-v")]
     with speaking():
+        shapes = client.indices.get(index=versions, filter_path="*.aliases,*.mappings._meta").body
+    about = {index: shapes[index].get("mappings", {}).get("_meta", {}).get("facedex", {}) for index in versions}
+    filled = [index for index in versions if about[index] and FILLING not in about[index]]
+    if not filled:
+        raise EngineError(f"The snapshot holds no whole index of {name!r}: an older one may do.", code="restore_failed")
+    newest = max(filled, key=lambda index: int(index.rpartition("-v")[2]))
+    left = [index for index in versions if index != newest]
+    moving = [each for each in shapes[newest].get("aliases", {}) if each.startswith((f"{alias(name)}--migrating", f"{alias(name)}--next"))]
+    actions: list[Any] = [{"remove": {"index": newest, "alias": each}} for each in moving]
+    actions += [{"add": {"index": newest, "alias": alias(name), "is_write_index": True}}]
+    actions += [{"add": {"index": index, "alias": rejects_alias(name), "is_write_index": True}} for index in rejects]
+    with speaking():
+        if left:
+            client.indices.delete(index=left)
+        # What machines remember of the photos of the collection as it was later does not hold for this one: its origin is its own.
+        meta = {key: value for key, value in about[newest].items() if key != "origin"}
+        client.indices.put_mapping(index=newest, meta={"facedex": meta})
         client.indices.update_aliases(actions=actions)
-        faces = f"{alias(name)}-v*"
-        found = client.indices.get_settings(index=faces, filter_path="*.settings.index.refresh_interval")
+    return [newest, *rejects]
+
+
+def _settle_load(client: Elasticsearch, name: str) -> None:
+    """A bulk load that the snapshot caught has no mark under another name to be settled by."""
+    with speaking():
+        found = client.indices.get_settings(index=alias(name), filter_path="*.settings.index.refresh_interval")
         if any(shape["settings"]["index"]["refresh_interval"] == "-1" for shape in found.values()):
-            client.indices.put_settings(index=faces, settings={"index": {"refresh_interval": None, "auto_expand_replicas": "0-1"}})
+            client.indices.put_settings(index=alias(name), settings={"index": {"refresh_interval": None, "auto_expand_replicas": "0-1"}})
 
 
 def _await(client: Elasticsearch, indices: list[str], say: Say) -> None:

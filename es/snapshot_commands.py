@@ -126,6 +126,7 @@ def restore(
     else:
         for each in back:
             show(f"Restored {each.name} with its {each.faces:,} faces, as they were on {found.started:%Y-%m-%d at %H:%M} UTC.")
+    say("Whoever was erased since then is back: erase them again.")
     for each in back:
         if not each.is_as_counted:
             say(f"facedex: {each.name} had {each.expected:,} faces when the snapshot began, not {each.faces:,}: did an ingest run?")

@@ -50,7 +50,7 @@ class Snapshot:
     @property
     def collections(self) -> list[str]:
         """The names of the collections in it."""
-        return sorted(name for name in map(collection_of, self.indices) if name)
+        return sorted({name for name in map(collection_of, self.indices) if name})
 
     @property
     def age_days(self) -> float:

@@ -74,6 +74,7 @@ def _write(client: Elasticsearch) -> None:
             composed_of=own,
             ignore_missing_component_templates=own[1:],
             priority=priority,
+            allow_auto_create=False,  # what is sent to an index that was just replaced and dropped must not make one of that name
             meta=_ABOUT,
             version=MAPPING_VERSION,
         )

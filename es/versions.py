@@ -65,7 +65,7 @@ def versions(client: Elasticsearch, name: str) -> Versions:
             Filling(index, each, marks.read(shape))
             for index, names in ours.items()
             for each, shape in names.items()
-            if each.startswith(f"{alias(name)}{_MARK}")
+            if each.startswith(f"{alias(name)}{_MARK}") and index != current
         ),
         None,
     )
@@ -114,27 +114,31 @@ def recover(client: Elasticsearch, name: str) -> bool:
         return False
     if found.filling is None or not found.filling.is_left:
         return False
-    mine = new_mark(name)
+    return discard(client, name, found.current, found.filling.index, found.filling.mark_alias)
+
+
+def discard(client: Elasticsearch, name: str, current: str, filling: str, mark_alias: str) -> bool:
+    """Gives up a version that is being filled, and lets the current one take writes; says whether that was done.
+
+    The mark is exchanged for one of this process first. Where that fails, another has it, or the alias leads to the version by now, perhaps
+    by a request whose answer was lost: then nothing of it is touched. Where it succeeds, such a request can't be carried out any more.
+    """
     actions: list[dict[str, Any]] = [
-        {"remove": {"index": found.filling.index, "alias": found.filling.mark_alias, "must_exist": True}},
-        {"add": {"index": found.filling.index, "alias": mine, **marks.written(marks.owner())}},
+        {"remove": {"index": filling, "alias": mark_alias, "must_exist": True}},
+        {"add": {"index": filling, "alias": new_mark(name), **marks.written(marks.owner())}},
     ]
     try:
         with speaking():
             client.indices.update_aliases(actions=actions)  # of several that find it, one gets it
     except CollectionError:
         return False
-    discard(client, name, found.current, found.filling.index)
-    return True
-
-
-def discard(client: Elasticsearch, name: str, current: str, filling: str) -> None:
-    """Gives up a version that is being filled, and lets the current one take writes. For whoever has the mark."""
-    unblock(client, current)  # first: as long as the mark is there, the block is found
+    with suppress(CollectionError):  # the collection was deleted meanwhile
+        unblock(client, current)  # first: as long as the mark is there, the block is found
     with suppress(CollectionError), speaking():  # lent while it is filled from photos
         client.indices.delete_alias(index=f"{rejects_alias(name)}-v1", name=rejects_alias(next_name(name)))
     with speaking():
         client.indices.delete(index=filling, ignore_unavailable=True)
+    return True
 
 
 def unblock(client: Elasticsearch, index: str) -> None:

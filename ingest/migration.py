@@ -14,10 +14,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from core.addresses import is_masked
 from core.errors import CollectionError
 from es.migration import Migration, Moved, Shape, drop
 from es.scan import scan
 from es.transport import patience
+from ingest.known import PASSING
 from ingest.presence import is_gone
 from ingest.rejects import found_again, is_gone_with_its_archive
 from ingest.run import Options, ingest
@@ -31,12 +33,13 @@ if TYPE_CHECKING:
     from ingest.report import RejectsFile, Report
 
 _FIRST = 20  # photos that are named, of those that are gone
+_MAY_PASS = {*PASSING, "unreadable", "forbidden"}  # reasons that say nothing about the photo itself
 _PARTS = ["image.path", "person", "labels"]
 
 
 @dataclass(slots=True)
 class Photos:
-    """The photos of the faces of an index, as they are on the disk."""
+    """The photos of the faces of an index, as they are on the disk. Addresses whose secret is not stored can't be opened: gone, too."""
 
     client: Elasticsearch
     index: str
@@ -52,7 +55,7 @@ class Photos:
                 file.write(json.dumps([document["image"]["path"], document.get("person"), document.get("labels", {})]) + "\n")
             file.seek(0)
             for stored, person, labels in map(json.loads, file):
-                if is_gone(stored) or is_gone_with_its_archive(stored):
+                if is_gone(stored) or is_gone_with_its_archive(stored) or is_masked(stored):
                     self.gone += 1
                     self.gone_first += [stored] if self.gone <= _FIRST else []
                 else:
@@ -76,8 +79,8 @@ def migrate(
     """Fills a new index from the collection's photos, made with another recipe, and lets the collection be that.
 
     Raises:
-        CollectionError: photos are gone, and are not to be left behind (``photos_missing``); or as :func:`es.migration.migrate`.
-            The collection is as it was then.
+        CollectionError: photos are gone or can't be read, and are not to be left behind (``photos_missing``); or as
+            :func:`es.migration.migrate`. The collection is as it was then.
     """
     begun = time.monotonic()
     with patience(client), Migration(client, name, shape, recipe.as_dict()) as migration:
@@ -96,6 +99,13 @@ def migrate(
             raise CollectionError(
                 f"{photos.gone:,} photos of {name!r} are gone, for example {photos.gone_first[0]}: their faces can't be made anew. "
                 "--leave-missing goes on without them; they stay in the old index.",
+                code="photos_missing",
+            )
+        failed = {reason: report.rejected[reason] for reason in sorted(_MAY_PASS) if report.rejected[reason]}
+        if failed and not leave_missing:
+            raise CollectionError(
+                f"{sum(failed.values()):,} photos of {name!r} can't be looked at now ({', '.join(failed)}; see {report.rejects_file}): put "
+                "that right and run this again. --leave-missing goes on without them; they stay in the old index.",
                 code="photos_missing",
             )
         migration.ready()

@@ -7,7 +7,7 @@ import time
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from es import collections
+from es import collections, versions
 from es.client import speaking
 from es.documents import PREFIX
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from core.settings import Settings
     from es.collections import Collection
+    from es.versions import Versions
 
 
 class Cluster:
@@ -36,6 +37,17 @@ class Cluster:
     def collections(self) -> list[Collection]:
         """Those that are looked at."""
         return collections.all_of(self.client) if self.name is None else [collections.get(self.client, self.name)]
+
+    @cached_property
+    def versions(self) -> dict[str, Versions]:
+        """The versions of the index of each collection."""
+        return {each.name: versions.versions(self.client, each.name) for each in self.collections}
+
+    @property
+    def replaced(self) -> set[str]:
+        """Indices that a migration replaced, and keeps, closed to writes. (Others that are called so are not ours.)"""
+        old = {index for found in self.versions.values() for index in found.old}
+        return {index for index in old & self.indices.keys() if "facedex" in self.indices[index]["mappings"].get("_meta", {})}
 
     @cached_property
     def nodes(self) -> dict[str, Any]:

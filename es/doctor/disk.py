@@ -49,6 +49,8 @@ def watermarks(cluster: Cluster) -> Iterator[Finding]:
 def blocks(cluster: Cluster) -> Iterator[Finding]:
     """Indices that take no writes."""
     blocked = False
+    # By migrations, see indices.migrations.
+    held = cluster.replaced | {found.current for found in cluster.versions.values() if found.filling}
     for index in filter(cluster.concerns, cluster.indices):
         if _is_set(cluster, index, "read_only_allow_delete"):
             blocked = True
@@ -63,7 +65,7 @@ def blocks(cluster: Cluster) -> Iterator[Finding]:
             blocked = True
             yield Finding("blocks", "error", f"{index} is closed.", "Neither ingests nor searches of it work.", f"POST {index}/_open")
         for kind in ("write", "read_only", "read", "metadata"):
-            if _is_set(cluster, index, kind):
+            if _is_set(cluster, index, kind) and not (kind == "write" and index in held):
                 blocked = True
                 yield Finding(
                     "blocks",

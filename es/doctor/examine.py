@@ -28,6 +28,7 @@ CHECKS: tuple[Check, ...] = (
     indices.segments,
     drift.mappings,
     indices.bulk_loads,
+    indices.migrations,
     indices.aliases,
     indices.orphans,
     indices.template,

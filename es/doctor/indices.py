@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from functools import partial
 
 from core.findings import Finding
-from es import loading, templates
+from core.terminal import say
+from es import loading, templates, versions
 from es.client import speaking
 from es.copies import is_left
 from es.doctor.cluster import Cluster
@@ -47,7 +48,7 @@ def bulk_loads(cluster: Cluster) -> Iterator[Finding]:
                     f"A bulk load into {each.name} was cut off.",
                     "Until it is settled new faces are not found, and there are no copies of shards.",
                     "facedex status",
-                    partial(loading.recover, cluster.client, each.name),
+                    partial(loading.recover, cluster.client, each.name, say),
                 )
             )
         elif cluster.setting(each.index, "refresh_interval") == "-1":
@@ -71,6 +72,23 @@ def _refresh_again(cluster: Cluster, index: str) -> None:
     with speaking():
         cluster.client.indices.put_settings(index=index, settings={"index": {"refresh_interval": None}})
         cluster.client.indices.refresh(index=index)
+
+
+def migrations(cluster: Cluster) -> Iterator[Finding]:
+    """Collections that are being moved, and what moves left."""
+    found = []
+    for name, has in cluster.versions.items():
+        if has.filling and has.filling.is_left:
+            what, why = f"A migration of {name} was cut off.", "The half-filled index takes disk, and the collection may take no writes."
+            fix = partial(versions.recover, cluster.client, name)
+            found.append(Finding("migration", "warning", what, why, "facedex status", fix))
+        elif has.filling:
+            what = f"{name} is being moved to {has.filling.index}."
+            found.append(Finding("migration", "notice", what, "At the end, writers wait for a moment."))
+        if old := sorted(cluster.replaced & set(has.old)):
+            why, remedy = "It takes disk, and holds faces that were erased since.", f"facedex collections drop-old {name}"
+            found.append(Finding("migration", "notice", f"{', '.join(old)} of {name} is kept.", why, remedy))
+    yield from found or [Finding("migration", "ok", "No collection is being moved, and no old index is kept.")]
 
 
 def aliases(cluster: Cluster) -> Iterator[Finding]:
@@ -101,13 +119,14 @@ def aliases(cluster: Cluster) -> Iterator[Finding]:
 def orphans(cluster: Cluster) -> Iterator[Finding]:
     """Indices of ours that no collection uses."""
     found = []
+    versions_ = cluster.replaced | {has.filling.index for has in cluster.versions.values() if has.filling}
     used = {name for each in cluster.collections for name in (alias(each.name), rejects_alias(each.name))}
     for index, shape in cluster.indices.items():
         if not cluster.concerns(index) or index == OPERATIONS or index.startswith(f"{PREFIX}-"):
             continue
         if is_left(index, shape):
             what, remedy = f"The copy {index} was left behind by a measurement that was killed.", f"DELETE {index}"
-        elif "--" in index or used & shape["aliases"].keys():
+        elif "--" in index or index in versions_ or used & shape["aliases"].keys():
             continue
         else:
             what = f"The index {index} belongs to no collection."

@@ -12,12 +12,13 @@ from elasticsearch.helpers import bulk, pack_dense_vector
 
 from core.findings import Finding
 from core.settings import settings
-from es import collections, snapshots
+from es import collections, snapshots, versions
 from es.doctor import backups, disk, drift, examine, indices, memory, security, shards
 from es.doctor.cluster import Cluster
 from es.documents import alias, face_id, rejects_alias
 from es.loading import BulkLoad
 from es.local import processes
+from es.migration import Migration, Shape, migrate
 from es.optimize import optimize
 from faces.recipe import DEFAULT
 from tests.faces_made import lost, vector
@@ -192,6 +193,29 @@ def test_indices_that_nobody_uses(client: Elasticsearch, name: str, ask: Callabl
     finally:
         client.indices.delete(index=left)
     assert levels(ask(indices.orphans)) == ["ok"]
+
+
+def test_migrations_are_no_faults_unless_they_were_cut_off(
+    client: Elasticsearch, name: str, ask: Callable[[Check], list[Finding]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    collections.create(client, name, DEFAULT.as_dict())
+    assert levels(ask(indices.migrations)) == ["ok"]
+    quick = Shape(merge=False)
+    migrate(client, name, quick, print)
+    (kept,) = ask(indices.migrations)
+    assert (kept.level, kept.remedy) == ("notice", f"facedex collections drop-old {name}")
+    with Migration(client, name, quick) as migration:
+        migration.hold()
+        for check in (disk.blocks, indices.orphans):
+            assert levels(ask(check)) == ["ok"]
+        assert levels(ask(indices.migrations)) == ["notice", "notice"]
+        monkeypatch.setattr("es.marks.is_over", lambda _: True)
+        left, _ = ask(indices.migrations)
+        assert left.level == "warning"
+        assert left.fix is not None
+        left.fix()
+        versions.drop_old(client, name)
+        assert levels([*ask(indices.migrations), *ask(disk.blocks)]) == ["ok", "ok"]
 
 
 def test_shards_that_are_nowhere_say_why(client: Elasticsearch, name: str, ask: Callable[[Check], list[Finding]]) -> None:

@@ -22,13 +22,14 @@ from core.settings import settings
 from es import collections, versions
 from es.client import connect
 from es.documents import alias, face_id
+from es.following import Following
 from es.loading import BulkLoad
 from es.local.node import silent
 from es.migration import Migration, Shape, migrate
 from es.scan import current, delete, scan, update
 from faces.recipe import DEFAULT
 from ingest.writer import Writer
-from tests.faces_made import rejected, sha, vector, work
+from tests.faces_made import lost, rejected, sha, vector, work
 from tests.same_answers import answers, assert_same
 
 QUICK = Shape(merge=False)
@@ -181,7 +182,7 @@ class Life:
 
             return one
 
-        works = [self.write, self.change, *[self.search] * 4]
+        works = [self.write, self.change, *[self.search] * 2]
         threads = [threading.Thread(target=kept(work)) for work in works]
         for thread in threads:
             thread.start()
@@ -218,13 +219,13 @@ def patient(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_nothing_fails_and_nothing_is_lost_while_it_moves(client: Elasticsearch, filled: str) -> None:
     life = Life(client, filled)
     with life.lived():
-        for shape in (Shape("int8_hnsw"), Shape(shards=3), QUICK):
+        for shape in (Shape("int8_hnsw", 3), QUICK):
             migrate(client, filled, shape, silent)
             written, searched = len(life.written), life.searches
             while not life.wrong and (len(life.written) == written or life.searches == searched):
                 time.sleep(0.01)  # it goes on in the new index
     life.check()
-    assert collections.get(client, filled).index.endswith("-v4")
+    assert collections.get(client, filled).index.endswith("-v3")
 
 
 def test_who_meets_the_block_goes_on_in_the_new_index(client: Elasticsearch, filled: str) -> None:
@@ -336,6 +337,101 @@ def test_whoever_lost_the_mark_neither_writes_nor_swaps(client: Elasticsearch, f
         migration.hand_over()
     assert face_id(sha("500.jpg"), 0, "Dlib") in stored(client, alias(filled))
     nothing_left(client, filled)
+
+
+def test_whoever_lost_the_mark_leaves_what_became_of_the_collection(
+    client: Elasticsearch, filled: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process that slept for long: meanwhile, its migration was taken away, and another one made an index of the same name."""
+    with pytest.raises(CollectionError), Migration(client, filled, QUICK) as migration:
+        with monkeypatch.context() as later:
+            later.setattr("es.marks.is_over", lambda _: True)
+            assert versions.recover(client, filled)
+        assert migrate(client, filled, QUICK, silent).index == migration.moved.index
+        migration.hold()
+    assert collections.get(client, filled).index == migration.moved.index
+    assert len(stored(client, alias(filled))) == 300
+    assert is_blocked(client, migration.moved.old)
+
+
+def test_a_swap_whose_answer_was_lost_is_not_taken_back(client: Elasticsearch, filled: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(KeyboardInterrupt), Migration(client, filled, QUICK) as migration:
+        migration.fill()
+        migration.hold()
+
+        def cut(*_: object) -> None:
+            raise KeyboardInterrupt
+
+        asked = client.indices.update_aliases
+        monkeypatch.setattr(client.indices, "update_aliases", lambda **how: cut(asked(**how)))
+        try:
+            migration.hand_over()
+        finally:
+            monkeypatch.undo()
+    assert collections.get(client, filled).index == migration.moved.index
+    assert len(stored(client, alias(filled))) == 300
+
+
+def test_a_block_that_was_there_already_does_not_mean_that_writes_are_done(
+    client: Elasticsearch, filled: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lifted: list[str] = []
+    unblock = versions.unblock
+
+    def lift(client: Elasticsearch, index: str) -> None:
+        lifted.append(index)
+        unblock(client, index)
+
+    monkeypatch.setattr(versions, "unblock", lift)
+    with Migration(client, filled, QUICK) as migration:
+        client.indices.add_block(index=migration.moved.old, block="write")  # by a request whose answer was lost
+        migration.hold()
+        assert lifted == [migration.moved.old]
+        assert is_blocked(client, migration.moved.old)
+
+
+def test_a_shard_that_does_not_say_how_far_it_is_ends_it(client: Elasticsearch, filled: str) -> None:
+    index = collections.get(client, filled).index
+    with pytest.raises(EngineError, match="can't answer"):
+        Following(client, index, index, "", lambda: None, shards=2).catch_up()
+
+
+def test_what_is_found_out_about_the_old_model_is_not_said_of_the_new_one(client: Elasticsearch, filled: str) -> None:
+    with Migration(client, filled, QUICK, DEFAULT.as_dict()) as migration:
+        collections.annotate(client, filled, calibration={"threshold": 1}, expected_faces=7)
+        migration.hold()
+        migration.hand_over()
+    assert collections.get(client, filled).notes == {"expected_faces": 7}
+
+
+def test_a_change_to_an_index_that_was_dropped_makes_none_and_is_not_lost(client: Elasticsearch, filled: str) -> None:
+    (document,) = current(client, scan(client, alias(filled), {"term": {"image.sha256": sha("5.jpg")}}, []), ["person"])
+    migrate(client, filled, QUICK, silent, drop_old=True)
+    client.cluster.put_settings(persistent={"action.auto_create_index": "true"})  # Elasticsearch's default
+    try:
+        assert update(client, [(document, {"person": "new"})]) == 1
+    finally:
+        client.cluster.put_settings(persistent={"action.auto_create_index": None})
+    assert stored(client, alias(filled))[document.id]["person"] == "new"
+    nothing_left(client, filled)
+
+
+def test_what_can_not_be_read_again_in_the_new_index_is_not_taken_for_gone(
+    client: Elasticsearch, filled: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (document,) = current(client, scan(client, alias(filled), {"term": {"image.sha256": sha("5.jpg")}}, []), ["person"])
+    collections.delete(client, collections.get(client, filled))
+    lost(client, filled)
+    client.indices.delete(index=f"{alias(filled)}-v1")
+    client.indices.create(
+        index=f"{alias(filled)}-v2",
+        settings={"routing.allocation.require._name": "nobody"},
+        aliases={alias(filled): {}},
+        wait_for_active_shards=0,
+    )
+    monkeypatch.setattr("es.bulk.settings", lambda: settings().model_copy(update={"retry_seconds": 0.2}))
+    with pytest.raises(EngineError):
+        delete(client, [document])
 
 
 _CUT = """

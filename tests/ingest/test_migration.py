@@ -16,13 +16,14 @@ from core.web import Limits
 from es import collections, versions
 from es.documents import alias, rejects_alias
 from es.migration import Moved, Shape
+from es.scan import current, delete, scan
 from faces.recipe import DEFAULT
 from ingest.migration import Photos, migrate
 from ingest.report import RejectsFile, Report
 from ingest.run import Options
 from ingest.writer import Work, Writer
 from photos.sources import Source
-from tests.faces_made import face, vector, work
+from tests.faces_made import face, sha, vector, work
 from tests.ingest.runs_made import left_out, places, run, stored
 from workers.worker import Outcome
 
@@ -92,6 +93,25 @@ def test_photos_that_are_gone_are_told_and_left_only_when_asked(client: Elastics
     assert (photos.gone, photos.gone_first, report.rejected) == (1, [gone], {"no_face": 1})
     assert places(client, name).keys() == old.keys() - {gone, faceless}
     assert left_out(client, name) == {faceless: "no_face"}
+
+
+def test_photos_that_can_not_be_read_now_or_only_with_a_secret_are_not_lost(client: Elasticsearch, name: str, old: dict[str, str]) -> None:
+    paths = ["http://127.0.0.1:1/p.jpg", "http://127.0.0.1:1/q.jpg?token=secret-12345678"]
+    works = [Work(Source(path, "P"), Outcome(sha(path), 1, 1, (face(9),))) for path in paths]
+    list(Writer(client, name, model="Dlib", run="r", detection="min_face=80").write(works))
+    client.indices.refresh(index=alias(name))
+    photos = Photos(client, alias(name), Limits())
+    assert {source.path for source in photos.sources()} == old.keys() | {paths[0]}
+    assert photos.gone_first == [paths[1]]
+    delete(client, current(client, scan(client, alias(name), {"term": {"image.path": paths[1]}}, []), []))
+    client.indices.refresh(index=alias(name))
+    with (
+        RejectsFile(settings().data_dir / "rejects" / f"{name}.jsonl") as file,
+        pytest.raises(CollectionError, match="looked at now") as caught,
+    ):
+        migrate(client, name, DEFAULT, Shape(), Options(workers=1), file, Limits())
+    assert caught.value.code == "photos_missing"
+    assert collections.get(client, name).recipe == OLD.as_dict()
 
 
 def test_who_writes_meanwhile_is_told_to_run_again(

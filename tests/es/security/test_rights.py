@@ -18,6 +18,7 @@ from es.bulk import Operation, refusal, send
 from es.copies import copy
 from es.documents import alias, rejects_alias
 from es.loading import BulkLoad, recover
+from es.migration import Migration, Shape
 from es.scan import current, delete, scan
 from es.security.check import rights, user, visible
 from es.security.roles import OPERATIONS, descriptor
@@ -217,6 +218,18 @@ def test_a_load_that_was_cut_off_is_told_to_who_may_not_restore_it(as_: As, staf
         assert "have a steward run `facedex status`" in said[0]
     settle(as_("ingest"), staff)
     assert recover(as_("steward"), staff, print)
+
+
+def test_a_migration_that_was_cut_off_keeps_nobody_from_ingesting(as_: As, staff: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who may not take it back does not see it."""
+    with Migration(as_("steward"), staff, Shape(merge=False)) as migration:
+        with monkeypatch.context() as later:
+            later.setattr("es.marks.is_over", lambda _: True)
+            settle(as_("ingest"), staff)
+        _store(as_("ingest"), staff, "meanwhile.jpg")
+        migration.fill()
+        migration.swap()
+    assert migration.moved.faces == 3
 
 
 def test_a_refusal_names_no_content(as_: As, staff: str) -> None:
