@@ -75,7 +75,7 @@ def access(config: Settings, say: node.Say = node.silent) -> Access:
     """
     api_key, basic_auth = _credentials(config)
     if config.url is None:
-        found = record.read(config)
+        found = record.in_use(config)
         if found is None:
             return Access("node", [node.ensure(config, say).url], api_key=api_key, basic_auth=basic_auth)
         if not is_running(found):

@@ -93,7 +93,9 @@ def down(plan: Plan, *, erase: bool) -> bool:
         ours = {"filters": {"label": f"{_CLUSTER}={mark(plan)}"}}
         for network in client.networks.list(**ours):
             network.remove()
-        for volume in client.volumes.list(**ours) if erase else ():
+        # First the one that says that there was a cluster: without data, nodes would wait for ever for others who know it.
+        volumes = client.volumes.list(**ours) if erase else []
+        for volume in sorted(volumes, key=lambda volume: volume.name != _called(plan, "formed")):
             volume.remove(force=True)
     return bool(containers)
 
