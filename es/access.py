@@ -100,7 +100,8 @@ def is_running(cluster: record.Record) -> bool:
 
 def without_secrets(url: str) -> str:
     """The addresses without the names and passwords that can stand in them."""
-    return ",".join(re.sub(r"^(\s*\w+://)?.*@", r"\1", each) for each in url.split(",")) if "@" in url else url
+    parts = re.split(r",(?=\s*\w+://)", url)  # other commas may belong to a password
+    return ",".join(re.sub(r"^(\s*\w+://)?.*@", r"\1", each) for each in parts) if "@" in url else url
 
 
 def check_typed(url: str) -> None:

@@ -70,7 +70,9 @@ def up(
 
 @app.command()
 def down(
-    erase: Annotated[bool, typer.Option("--erase", help="Delete its faces, its password and its certificates, too.")] = False,
+    erase: Annotated[
+        bool, typer.Option("--erase", help="Delete its faces, its password and its certificates, too; snapshots stay.")
+    ] = False,
     yes: Yes = False,
     json: Json = False,
 ) -> None:

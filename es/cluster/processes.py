@@ -97,6 +97,10 @@ def down(plan: Plan, *, erase: bool) -> bool:
     if erase:
         for home in homes:
             _remove(home.path)
+        shared = _shared(settings())
+        with suppress(OSError):  # snapshots stay
+            for place in (shared.snapshots, shared.path, shared.path.parent):
+                place.rmdir()
     return any(ran)
 
 
@@ -112,11 +116,15 @@ def _homes(config: Settings, plan: Plan) -> dict[str, Home]:
 
 def _snapshots(config: Settings, user: places.User | None) -> Path:
     """The folder that all nodes share for snapshots. It stays when the nodes are erased."""
-    # Not a home itself: one that belongs to the server's user is refused when root starts the cluster again.
-    home = places.home_of(config, "nodes/shared")
-    places.make_folder(home.path)
-    places.make_servers(home.snapshots, user)
-    return home.snapshots
+    shared = _shared(config)
+    places.make_folder(shared.path)
+    places.make_servers(shared.snapshots, user)
+    return shared.snapshots
+
+
+def _shared(config: Settings) -> Home:
+    # A home that belongs to the server's user itself would be refused when root starts the cluster again.
+    return places.home_of(config, "nodes/shared")
 
 
 def _have_data(homes: Iterable[Home]) -> bool:
@@ -128,8 +136,6 @@ def _remove(path: Path) -> None:
     try:
         if path.exists():
             shutil.rmtree(path)
-        with suppress(OSError):  # the others are still there
-            path.parent.rmdir()
     except OSError as error:
         raise StorageError.of(error, f"remove {path}", "Remove it by hand.") from None
 
