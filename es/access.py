@@ -75,7 +75,7 @@ def access(config: Settings, say: node.Say = node.silent) -> Access:
     """
     api_key, basic_auth = _credentials(config)
     if config.url is None:
-        found = record.read(config)
+        found = record.in_use(config)
         if found is None:
             return Access("node", [node.ensure(config, say).url], api_key=api_key, basic_auth=basic_auth)
         if not is_running(found):
@@ -100,7 +100,8 @@ def is_running(cluster: record.Record) -> bool:
 
 def without_secrets(url: str) -> str:
     """The addresses without the names and passwords that can stand in them."""
-    return ",".join(re.sub(r"^(\s*\w+://)?.*@", r"\1", each) for each in url.split(",")) if "@" in url else url
+    parts = re.split(r",(?=\s*\w+://)", url)  # other commas may belong to a password
+    return ",".join(re.sub(r"^(\s*\w+://)?.*@", r"\1", each) for each in parts) if "@" in url else url
 
 
 def check_typed(url: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -13,7 +13,7 @@ from es.local import node
 from es.patience import engine_of, is_disk_full, is_distrust
 from es.security.refusals import sentence as forbidden
 
-__all__ = ["allowed", "connect", "failure", "server_version", "speaking", "version_concern", "without_secrets"]
+__all__ = ["allowed", "connect", "failure", "health", "server_version", "speaking", "version_concern", "without_secrets"]
 
 if TYPE_CHECKING:
     from elasticsearch import ApiError, Elasticsearch
@@ -28,6 +28,7 @@ OLDEST_SOUND = (9, 5, 3)
 DISK_FULL = "Elasticsearch takes no more writes because its disk is full: free space, then run this again; nothing is lost or done twice."
 
 _FORBIDDEN = 403
+_HEALTH_SECONDS = 30.0  # beyond those that the cluster itself waits
 _PROXIES = {401, 403, 429, 502, 503, 504}  # what something in front of a cluster may say in its place
 
 # These errors preview the rejected value, which can be a face vector: only their type is repeated.
@@ -111,14 +112,28 @@ _REMEDIES = {
 
 def _distrust(error: Exception) -> EngineError:
     text = str(getattr(error, "message", error))
+    brief = text.partition("certificate verify failed:")[2].partition("(_ssl")[0].strip() or _brief(error)
+    if engine_of(error) == "cluster":
+        return EngineError(
+            f"The certificates of Facedex's own cluster are not trusted ({brief}): `facedex cluster down`, then `facedex cluster up`, puts "
+            "those in use that it has now, and makes new ones where they are over.",
+            code="untrusted",
+        )
     if "WRONG_VERSION" in text or "RECORD_LAYER" in text:
         return EngineError("What answers at the https:// address speaks no TLS: check the port, or give it as http://.", code="untrusted")
-    why = text.partition("certificate verify failed:")[2].partition("(_ssl")[0].strip() or _brief(error)
     return EngineError(
-        f"The certificate of Elasticsearch is not trusted ({why}): set ELASTICSEARCH_CA_CERTS to the file of its certificate authority, or "
-        "ELASTICSEARCH_CA_FINGERPRINT to the authority's SHA-256.",
+        f"The certificate of Elasticsearch is not trusted ({brief}): set ELASTICSEARCH_CA_CERTS to the file of its certificate authority, "
+        "or ELASTICSEARCH_CA_FINGERPRINT to the authority's SHA-256.",
         code="untrusted",
     )
+
+
+def health(client: Elasticsearch, seconds: float, **wanted: Any) -> Mapping[str, Any]:
+    """The cluster's health once it is as wanted, or when that took too long: Elasticsearch answers it all the same, with status 408."""
+    with speaking():
+        waiting = client.options(request_timeout=seconds + _HEALTH_SECONDS, ignore_status=408)
+        answer: Mapping[str, Any] = waiting.cluster.health(timeout=f"{seconds}s", **wanted).body
+        return answer
 
 
 def allowed(call: Callable[[], Answer]) -> Answer | None:

@@ -96,7 +96,7 @@ def _cluster() -> Record | None:
     """Facedex's own cluster, if it is what commands use."""
     from es.cluster import record
 
-    return record.read(settings()) if settings().url is None else None
+    return record.in_use(settings()) if settings().url is None else None
 
 
 def _status(client: Elasticsearch, log: str | None) -> dict[str, Any]:

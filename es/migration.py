@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from core.errors import CollectionError, EngineError, FacedexError
 from es import loading, marks, versions
-from es.client import speaking
+from es.client import health, speaking
 from es.collections import FILLING, Collection, finish, get, index_options, merge_notes
 from es.comparing import agreement, different_documents
 from es.documents import MAPPING_VERSION, alias, face_mapping, rejects_alias
@@ -242,9 +242,8 @@ class Migration:
             client.indices.put_settings(index=index, settings={"index": settings})
         while True:
             self.renew()
-            with speaking():
-                health = client.cluster.health(index=index, wait_for_status="green", timeout=f"{_POLL}s", wait_for_events="languid")
-            if health["status"] == "green" or not health["initializing_shards"]:
+            found = health(client, _POLL, index=index, wait_for_status="green", wait_for_events="languid")
+            if found["status"] == "green" or not found["initializing_shards"]:
                 return
 
     def _merge(self) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 import re
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -37,6 +38,8 @@ class Transport(elastic_transport.Transport):
     """Elastic's transport, which goes on to another node, and can be told to wait for a cluster that is busy or away."""
 
     patience = 0.0  # seconds
+    patient = 0  # blocks that want it: threads can share a client, and leave in any order
+    counting = threading.Lock()
     timeout = 60.0  # seconds for a request, but for tries of which there are more
     engine: Engine = "given"
 
@@ -113,8 +116,13 @@ def patience(client: Elasticsearch) -> Iterator[None]:
     """Within the block, requests of this client and its copies wait out a busy cluster, for ``retry_seconds`` each."""
     transport = client.transport
     assert isinstance(transport, Transport)  # noqa: S101 - es.client makes all clients
-    before, transport.patience = transport.patience, settings().retry_seconds
+    with transport.counting:
+        transport.patient += 1
+        transport.patience = settings().retry_seconds
     try:
         yield
     finally:
-        transport.patience = before
+        with transport.counting:
+            transport.patient -= 1
+            if not transport.patient:
+                transport.patience = 0.0

@@ -25,6 +25,8 @@ app = typer.Typer(
 
 _NODES = 3
 _GREEN_SECONDS = 60
+_OTHERS_SECONDS = 600.0  # for another command that starts or stops it
+_GIVE_UP_SECONDS = 60.0
 
 
 @app.command()
@@ -44,22 +46,14 @@ def up(
     Example: facedex cluster up --nodes 3 --memory 1g
     """
     from es.cluster import record
-    from es.local import locks
     from es.local.places import node_home
 
-    place = record.folder(settings())
-    record.make_folder(place)
-    try:
-        with locks.exclusive(place / "up.lock", seconds=600):
-            found = _planned(nodes, memory, engine)
-            record.prepare(found.plan)
-            record.write(found)
-            members = engine_of(found.kind).up(found.plan, say)
-            found = record.note_urls(found, tuple(member.url for member in members if member.url))
-    except TimeoutError:
-        raise EngineError(
-            "Another command has been starting the cluster for too long: try `facedex cluster down`.", code="engine_start"
-        ) from None
+    with record.alone(settings(), seconds=_OTHERS_SECONDS):
+        found = _planned(nodes, memory, engine)
+        record.prepare(found.plan)
+        record.write(found)
+        members = engine_of(found.kind).up(found.plan, say)
+        found = record.note_urls(found, tuple(member.url for member in members if member.url))
     health = _formed(found.nodes)
     if node_home(settings()).data.exists():
         say("facedex: the faces of the single node stay where they are, and are not in the cluster: ingest their photos again.")
@@ -76,7 +70,9 @@ def up(
 
 @app.command()
 def down(
-    erase: Annotated[bool, typer.Option("--erase", help="Delete its faces, its password and its certificates, too.")] = False,
+    erase: Annotated[
+        bool, typer.Option("--erase", help="Delete its faces, its password and its certificates, too; snapshots stay.")
+    ] = False,
     yes: Yes = False,
     json: Json = False,
 ) -> None:
@@ -92,9 +88,12 @@ def down(
         return
     if erase and not yes:
         ask(f"Delete the cluster of {found.nodes} nodes with all its faces?")
-    stopped = engine_of(found.kind).down(found.plan, erase=erase)
-    if erase:
-        record.erase(found)
+    stopped = engine_of(found.kind).down(found.plan, erase=False)  # at once: a command that is starting it gives up
+    with record.alone(settings(), seconds=_GIVE_UP_SECONDS):
+        found = record.read(settings()) or found  # it may have got more nodes meanwhile
+        stopped = engine_of(found.kind).down(found.plan, erase=erase) or stopped
+        if erase:
+            record.erase(found)
     if json:
         print_json({"stopped": stopped, "erased": erase})
         return
@@ -129,24 +128,33 @@ def status(json: Json = False) -> None:
 
 def status_of(found: Record) -> dict[str, Any]:
     """The document of ``facedex cluster status``."""
+    document = {**_document(found, engine_of(found.kind).members(found.plan)), "health": "stopped", "unassigned_shards": None}
+    document["nodes_running"] = sum(entry["running"] for entry in document["nodes"])
+    stats: dict[str, Any] = {}
+    if found.urls:
+        stats = _look(document)
+    else:
+        say("facedex: the cluster was not up yet, and is not used until then: `facedex cluster up` goes on with it.")
+    absent = dict.fromkeys(("heap_used_bytes", "heap_max_bytes", "disk_free_bytes"))
+    document["nodes"] = [{**absent, **stats.get(entry["name"], {}), **entry} for entry in document["nodes"]]
+    return document
+
+
+def _look(document: dict[str, Any]) -> dict[str, Any]:
+    """Notes the cluster's health in the document; what each node says of itself, by name."""
     from es import client as connection
     from es.commands import nodes_of
 
-    document = {**_document(found, engine_of(found.kind).members(found.plan)), "health": "stopped", "unassigned_shards": None}
-    document["nodes_running"] = sum(entry["running"] for entry in document["nodes"])
     try:
         with connection.connect(_own()) as client, connection.speaking():
             health = client.cluster.health()
             document |= {"health": health["status"], "unassigned_shards": health["unassigned_shards"]}
-            stats = {entry["name"]: entry for entry in nodes_of(client)}
+            return {entry["name"]: entry for entry in nodes_of(client)}
     except FacedexError as error:
         if error.code != "cluster_stopped":
             document["health"] = "unreachable"
             say(f"facedex: {error}")
-        stats = {}
-    absent = dict.fromkeys(("heap_used_bytes", "heap_max_bytes", "disk_free_bytes"))
-    document["nodes"] = [{**absent, **stats.get(entry["name"], {}), **entry} for entry in document["nodes"]]
-    return document
+        return {}
 
 
 def _planned(nodes: int | None, memory: str | None, engine: str) -> Record:
@@ -194,10 +202,8 @@ def _formed(nodes: int) -> str:
     """Waits until all nodes are one cluster with all its shards; its health then, or after a minute."""
     from es import client as connection
 
-    with connection.connect(_own()) as client, connection.speaking():
-        patient = client.options(request_timeout=_GREEN_SECONDS + 30)
-        health = patient.cluster.health(wait_for_nodes=f">={nodes}", wait_for_status="green", timeout=f"{_GREEN_SECONDS}s")
-    return str(health["status"])
+    with connection.connect(_own()) as client:
+        return str(connection.health(client, _GREEN_SECONDS, wait_for_nodes=f">={nodes}", wait_for_status="green")["status"])
 
 
 def _document(found: Record, members: list[Member]) -> dict[str, Any]:

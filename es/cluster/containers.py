@@ -58,10 +58,11 @@ def up(plan: Plan, say: Callable[[str], None]) -> list[Member]:
         if missing:
             say(f"Starting Elasticsearch in containers ({', '.join(missing)}).")
             _network(client, plan)
+            formed = _is_formed(client, plan)
             for name in missing:
                 if name in there:
                     there[name].remove(force=True)
-                there[name] = _start(client, plan, name)
+                there[name] = _start(client, plan, name, formed=formed)
         _await_all({name: there[name] for name in plan.names}, plan)
         if missing:
             _note_formed(client, plan)
@@ -136,7 +137,7 @@ def _network(client: DockerClient, plan: Plan) -> None:
         client.networks.create(name, driver="bridge", labels={_CLUSTER: mark(plan)})
 
 
-def _start(client: DockerClient, plan: Plan, name: str) -> Container:
+def _start(client: DockerClient, plan: Plan, name: str, *, formed: bool) -> Container:
     from docker.types import EndpointConfig
 
     network = _called(plan, "network")
@@ -162,7 +163,7 @@ def _start(client: DockerClient, plan: Plan, name: str) -> Container:
         security_opt=["no-new-privileges:true"],
     )
     container.put_archive(_HOME, _archive({}, [_SNAPSHOTS.rpartition("/")[2]]))  # a new volume belongs to root
-    container.put_archive(f"{_HOME}/config", _archive(_files(plan, name, formed=_is_formed(client, plan))))
+    container.put_archive(f"{_HOME}/config", _archive(_files(plan, name, formed=formed)))
     container.start()
     return container
 
@@ -184,7 +185,9 @@ def _volume(client: DockerClient, plan: Plan, name: str) -> Any:
 
 
 def _is_formed(client: DockerClient, plan: Plan) -> bool:
-    return bool(client.volumes.list(filters={"label": f"{_FORMED}={mark(plan)}"}))
+    """Whether any node knows the cluster. Where none does (an erasure was cut off), they would wait for each other for ever."""
+    marks = f"{_FORMED}={mark(plan)}", [f"{_CLUSTER}={mark(plan)}", _NODE]
+    return all(client.volumes.list(filters={"label": label}) for label in marks)
 
 
 def _note_formed(client: DockerClient, plan: Plan) -> None:

@@ -117,7 +117,7 @@ def _no_engine() -> EngineError:
 def _refused(error: Any) -> EngineError:
     why = str(getattr(error, "explanation", None) or error)
     if "port is already allocated" in why or "address already in use" in why:
-        return EngineError("A port of the cluster is taken by another program: choose another first port, or any.", code="port_taken")
+        return EngineError("A port of the cluster is taken by another program: end that one, then run this again.", code="port_taken")
     if not hasattr(error, "explanation") and "Connection" in why:
         return _no_engine()
     return EngineError(f"The Docker engine refused: {_short(why)}.", code="docker")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -25,11 +25,6 @@ _FOREVER = 1e9  # seconds
 _HELD = ("http", "transport")
 
 Ports = dict[str, dict[str, int]]  # by node: http, transport
-
-
-def available() -> bool:
-    """Whether this machine can: always."""
-    return True
 
 
 def up(plan: Plan, say: Callable[[str], None]) -> list[Member]:
@@ -50,6 +45,7 @@ def up(plan: Plan, say: Callable[[str], None]) -> list[Member]:
         with locks.exclusive(plan.folder / "starting.lock", seconds=2 * config.node_start_seconds):
             missing = [name for name, home in homes.items() if start.await_other(config, home) is None]
             kept = _read(plan)
+            kept["formed"] = kept["formed"] and _have_data(homes.values())
             ports = _choose(plan, kept["ports"], missing)
             _write(plan, formed=kept["formed"], ports=ports)
             if missing:
@@ -101,17 +97,16 @@ def down(plan: Plan, *, erase: bool) -> bool:
     if erase:
         for home in homes:
             _remove(home.path)
+        shared = _shared(settings())
+        with suppress(OSError):  # snapshots stay
+            for place in (shared.snapshots, shared.path, shared.path.parent):
+                place.rmdir()
     return any(ran)
 
 
 def home_of(plan: Plan, name: str) -> Home:
     """The folder of a node."""
     return _homes(settings(), plan)[name]
-
-
-def log_of(plan: Plan, name: str) -> Path:
-    """The log of a node."""
-    return home_of(plan, name).log
 
 
 def _homes(config: Settings, plan: Plan) -> dict[str, Home]:
@@ -121,19 +116,26 @@ def _homes(config: Settings, plan: Plan) -> dict[str, Home]:
 
 def _snapshots(config: Settings, user: places.User | None) -> Path:
     """The folder that all nodes share for snapshots. It stays when the nodes are erased."""
-    place = places.home_of(config, "nodes/snapshots").path
-    places.make_folder(place)
-    if user is not None and place.stat().st_uid != user.uid:
-        places.give(place, user)
-    return place
+    shared = _shared(config)
+    places.make_folder(shared.path)
+    places.make_servers(shared.snapshots, user)
+    return shared.snapshots
+
+
+def _shared(config: Settings) -> Home:
+    # A home that belongs to the server's user itself would be refused when root starts the cluster again.
+    return places.home_of(config, "nodes/shared")
+
+
+def _have_data(homes: Iterable[Home]) -> bool:
+    """Whether any node knows the cluster. Where none does (an erasure was cut off), they would wait for each other for ever."""
+    return any(home.data.is_dir() and any(home.data.iterdir()) for home in homes)
 
 
 def _remove(path: Path) -> None:
     try:
         if path.exists():
             shutil.rmtree(path)
-        with suppress(OSError):  # the others are still there
-            path.parent.rmdir()
     except OSError as error:
         raise StorageError.of(error, f"remove {path}", "Remove it by hand.") from None
 

@@ -8,13 +8,16 @@ it connects, so what makes certificates is imported only to make some.
 from __future__ import annotations
 
 import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from core.errors import StorageError
+from core.errors import EngineError, StorageError
 from es.cluster.plan import ADMINISTRATOR, Kind, Plan
-from es.local import places
+from es.local import locks, places
 
 if TYPE_CHECKING:
     from core.settings import Settings
@@ -80,13 +83,27 @@ def read(settings: Settings) -> Record | None:
         raise StorageError(f"The record {path} of Facedex's cluster is damaged: put it right, or remove {place}.") from None
 
 
+def in_use(settings: Settings) -> Record | None:
+    """The cluster that commands use: the one of these settings, once it was up. Until then, nothing can be in it.
+
+    Raises:
+        StorageError: its record can't be read.
+    """
+    found = read(settings)
+    return found if found is not None and found.urls else None
+
+
 def write(record: Record) -> None:
     """Notes what was started."""
     from es.security.file_realm import private
 
     fields = {key: value for key, value in asdict(record).items() if key != "folder"}
     make_folder(record.folder)
-    private(record.folder / "cluster.json", json.dumps(fields, indent=2) + "\n")
+    path = record.folder / "cluster.json"
+    try:
+        private(path, json.dumps(fields, indent=2) + "\n")
+    except OSError as error:
+        raise StorageError.of(error, f"write {path}", _REMEDY) from None
 
 
 def note_urls(record: Record, urls: tuple[str, ...]) -> Record:
@@ -95,6 +112,31 @@ def note_urls(record: Record, urls: tuple[str, ...]) -> Record:
     if noted != record:
         write(noted)
     return noted
+
+
+@contextmanager
+def alone(settings: Settings, *, seconds: float) -> Iterator[None]:
+    """While no other command starts, stops or removes the cluster. The lock is beside its folder, which may be removed meanwhile.
+
+    Raises:
+        EngineError: another one took too long (``engine_start``).
+        StorageError: the lock can't be made.
+    """
+    place = folder(settings)
+    places.make_folder(place.parent)
+    lock = place.with_name("cluster.lock")
+    try:
+        held = locks.take(lock, seconds=seconds)
+    except TimeoutError:
+        raise EngineError(
+            "Another command has been starting or stopping the cluster for too long: end it, then run this again.", code="engine_start"
+        ) from None
+    except OSError as error:
+        raise StorageError.of(error, f"write {lock}", _REMEDY) from None
+    try:
+        yield
+    finally:
+        os.close(held)
 
 
 def make_folder(place: Path) -> None:
@@ -110,7 +152,8 @@ def make_folder(place: Path) -> None:
 def prepare(plan: Plan) -> None:
     """Makes what is missing: the authority, the administrator's password, and for each node the files of its configuration.
 
-    What is there stays: a node that is added later gets a certificate of the same authority, and the same password.
+    What is there stays: a node that is added later gets a certificate of the same authority, and the same password. Certificates that
+    end soon are made anew; the authority keeps its key, so that nodes with old ones and with new ones trust each other.
 
     Raises:
         StorageError: the folder can't be written.
@@ -126,8 +169,10 @@ def _prepare(plan: Plan) -> None:
     from es.security import certificates, file_realm
 
     certificate, key, password = (plan.folder / name for name in ("ca.crt", "ca.key", "password"))
-    if not certificate.exists() or not key.exists():
-        made = certificates.authority("Facedex cluster")
+    kept = key.read_text() if certificate.exists() and key.exists() else None
+    is_new = kept is None or certificates.is_ending(certificate.read_text())
+    if is_new:
+        made = certificates.authority("Facedex cluster", kept)
         file_realm.private(key, made.key)
         file_realm.private(certificate, made.certificate)
     if not password.exists():
@@ -139,11 +184,13 @@ def _prepare(plan: Plan) -> None:
         place = plan.files(node)
         make_folder(place)
         file_realm.private(place / "ca.crt", signer.certificate)
-        if not (place / "node.crt").exists() or not (place / "node.key").exists():
+        ours = place / "node.crt"
+        if is_new or not ours.exists() or not (place / "node.key").exists() or certificates.is_ending(ours.read_text()):
+            ours.unlink(missing_ok=True)  # never beside the key of another
             pair = certificates.node_certificate(signer, node, [node, "localhost", "127.0.0.1", "::1"])
             file_realm.private(place / "node.key", pair.key)
-            file_realm.private(place / "node.crt", pair.certificate)
-        if not (place / "users").exists():
+            file_realm.private(ours, pair.certificate)
+        if not all((place / name).exists() for name in file_realm.FILES):  # a full disk may have stopped it between two
             file_realm.write(place, [user])
 
 

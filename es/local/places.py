@@ -198,12 +198,17 @@ def make_home(home: Home, user: User | None) -> None:
     """Makes the node's folders and gives the server its own."""
     make_folder(home.path)
     for folder in (home.data, home.logs, home.config, home.tmp, home.snapshots):
-        try:
-            folder.mkdir(mode=0o700, exist_ok=True)
-            if user is not None and not folder.is_symlink() and folder.stat().st_uid != user.uid:
-                give(folder, user)
-        except OSError as error:
-            raise StorageError.of(error, f"make the folder {folder}", "Free it, or set FACEDEX_DATA_DIR to another place.") from None
+        make_servers(folder, user)
+
+
+def make_servers(folder: Path, user: User | None) -> None:
+    """Makes a folder that belongs to the server, and is closed to others."""
+    try:
+        folder.mkdir(mode=0o700, exist_ok=True)
+        if user is not None and not folder.is_symlink() and folder.stat().st_uid != user.uid:
+            give(folder, user)
+    except OSError as error:
+        raise StorageError.of(error, f"make the folder {folder}", "Free it, or set FACEDEX_DATA_DIR to another place.") from None
 
 
 def give(folder: Path, user: User) -> None:

@@ -33,7 +33,9 @@ def telling_error(error: FacedexError | OSError, home: Home, log_size: int) -> F
     if "No space left on device" in text:
         return StorageError.of(OSError(errno.ENOSPC, ""), f"write to {home.path}", _REMEDY)
     if "Address already in use" in text or "BindHttpException" in text:
-        return EngineError("The port of FACEDEX_NODE_PORT is taken by another program: set another one, or 0 for any.", code="port_taken")
+        return EngineError(
+            "A port was taken by another program: run this again, or set FACEDEX_NODE_PORT to another one, or 0 for any.", code="port_taken"
+        )
     where = home.log if log else home.output  # the log has nothing when not even the Java machine came up
     return EngineError(f"Elasticsearch did not start: {line(text)} (its log is {where}).", code="engine_start")
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from cryptography.x509 import CertificateBuilder, GeneralName, Name
 
 _LIFE = timedelta(days=3 * 365)
+_ENDING = timedelta(days=90)
 _EARLIER = timedelta(minutes=5)  # clocks differ
 
 
@@ -24,12 +25,17 @@ class Pair:
     key: str
 
 
-def authority(name: str) -> Pair:
-    """A new authority, good for three years: EC P-256, as Elastic's own tools accept it."""
+def authority(name: str, kept: str | None = None) -> Pair:
+    """An authority, good for three years: EC P-256, as Elastic's own tools accept it.
+
+    Args:
+        name: of whom it is.
+        kept: the key of an earlier one of this name, which is renewed: what that one signed is good for this one.
+    """
     from cryptography import x509
     from cryptography.hazmat.primitives.asymmetric import ec
 
-    key = ec.generate_private_key(ec.SECP256R1())
+    key = ec.generate_private_key(ec.SECP256R1()) if kept is None else _signing_key(kept)
     subject = _name(f"{name} authority")
     usage = x509.KeyUsage(
         digital_signature=False,
@@ -57,14 +63,11 @@ def node_certificate(signer: Pair, name: str, addresses: Iterable[str]) -> Pair:
         addresses: host names and IP addresses at which it is reached.
     """
     from cryptography import x509
-    from cryptography.hazmat.primitives import serialization
     from cryptography.hazmat.primitives.asymmetric import ec
     from cryptography.x509.oid import ExtendedKeyUsageOID
 
     above = x509.load_pem_x509_certificate(signer.certificate.encode())
-    signing_key = serialization.load_pem_private_key(signer.key.encode(), password=None)
-    if not isinstance(signing_key, ec.EllipticCurvePrivateKey):
-        raise TypeError("the authority's key is not one that authority() made")
+    signing_key = _signing_key(signer.key)
     key = ec.generate_private_key(ec.SECP256R1())
     made = _builder(_name(name), above.subject, key)
     made = made.add_extension(x509.SubjectAlternativeName([_general(address) for address in addresses]), critical=False)
@@ -78,12 +81,29 @@ def node_certificate(signer: Pair, name: str, addresses: Iterable[str]) -> Pair:
     return Pair(pair.certificate + signer.certificate, pair.key)
 
 
+def is_ending(certificate: str) -> bool:
+    """Whether a PEM certificate (the first, of several) is over, or will be within 90 days."""
+    from cryptography import x509
+
+    return x509.load_pem_x509_certificate(certificate.encode()).not_valid_after_utc < datetime.now(UTC) + _ENDING
+
+
 def fingerprint(certificate: str) -> str:
     """SHA-256 of a PEM certificate's DER bytes, as 64 hexadecimal digits: what Elastic's tools call a CA's fingerprint."""
     from cryptography import x509
     from cryptography.hazmat.primitives import hashes
 
     return x509.load_pem_x509_certificate(certificate.encode()).fingerprint(hashes.SHA256()).hex()
+
+
+def _signing_key(key: str) -> EllipticCurvePrivateKey:
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    loaded = serialization.load_pem_private_key(key.encode(), password=None)
+    if not isinstance(loaded, ec.EllipticCurvePrivateKey):
+        raise TypeError("the authority's key is not one that authority() made")
+    return loaded
 
 
 def _builder(subject: Name, issuer: Name, key: EllipticCurvePrivateKey) -> CertificateBuilder:

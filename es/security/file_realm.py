@@ -20,6 +20,8 @@ _ROUNDS = 10_000  # Elasticsearch's own number for PBKDF2; a password of ours is
 _SALT_BYTES = _HASH_BYTES = 32
 _PASSWORD_BYTES = 24  # 192 bits
 
+FILES = ("users", "users_roles", "roles.yml")
+
 
 @dataclass(frozen=True)
 class User:
@@ -75,4 +77,6 @@ def private(path: Path, text: str) -> None:
     part = path.with_name(f"{path.name}.part")
     with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
         file.write(text)
+        file.flush()
+        os.fsync(file.fileno())  # a machine that loses its power leaves the old one or this one, never an empty one
     part.replace(path)

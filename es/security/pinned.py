@@ -8,6 +8,7 @@ from a server once, compared, and kept; every connection is then verified with i
 from __future__ import annotations
 
 import re
+import secrets
 import socket
 import ssl
 from collections.abc import Iterable
@@ -41,7 +42,7 @@ def ca_file(urls: Iterable[str], fingerprint: str, folder: Path) -> Path:
         found = _find(urls, wanted)
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            part = kept.with_suffix(".part")
+            part = kept.with_suffix(f".{secrets.token_hex(8)}")  # another command may do the same now
             part.write_text(ssl.DER_cert_to_PEM_cert(found))
             part.replace(kept)
         except OSError as error:

@@ -146,6 +146,19 @@ def test_three_nodes_form_one_cluster_and_erasing_leaves_nothing(client: Any, tm
 
 
 @pytest.mark.docker
+def test_a_cluster_whose_faces_are_gone_begins_anew(client: Any, tmp_path: Path) -> None:
+    plan = plan_of(tmp_path, 1)
+    try:
+        faces = containers._volume(client, plan, "es01")
+        containers._note_formed(client, plan)
+        assert containers._is_formed(client, plan)
+        faces.remove()  # an erasure was cut off
+        assert not containers._is_formed(client, plan)
+    finally:
+        containers.down(plan, erase=True)
+
+
+@pytest.mark.docker
 def test_a_node_that_does_not_start_tells_why(client: Any, tmp_path: Path) -> None:
     plan = plan_of(tmp_path, 1)
     (plan.files("es01") / "node.crt").write_text("no certificate")

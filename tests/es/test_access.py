@@ -70,6 +70,7 @@ def test_secrets_are_for_the_environment() -> None:
         check_typed("https://ada:s3cret@example.org:9200")
     assert caught.value.code == "insecure"
     assert without_secrets("https://a:s3@cret@x:1, http://b:c@y:2") == "https://x:1, http://y:2"
+    assert without_secrets("https://a:s3,cr@et@x:1,http://b:c@y:2") == "https://x:1,http://y:2"
     assert "s3cret" not in repr(access(config("https://example.org:9200", **LOGIN)))
 
 

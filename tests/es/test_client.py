@@ -8,7 +8,7 @@ from elasticsearch import Elasticsearch
 
 from core.errors import CollectionError, EngineError, FacedexError, StorageError, UsageError
 from core.settings import ELASTICSEARCH_VERSION, Settings
-from es.client import connect, server_version, speaking, version_concern
+from es.client import connect, health, server_version, speaking, version_concern
 
 
 def _at(url: str) -> Settings:
@@ -58,6 +58,12 @@ def test_something_else_there_is_told() -> None:
             client.cluster.health()
         server.shutdown()
     assert caught.value.code == "not_elasticsearch"
+
+
+def test_health_that_does_not_come_is_an_answer(client: Elasticsearch) -> None:
+    found = health(client, 1, wait_for_nodes=">=9")
+    assert found["timed_out"]
+    assert found["number_of_nodes"] == 1
 
 
 @pytest.mark.parametrize("url", ["localhost", "ftp://x:1", "http://", "nonsense"])

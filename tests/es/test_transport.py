@@ -74,6 +74,16 @@ def test_patience_has_an_end_and_tells_the_last_answer(shaken: Elasticsearch, we
     assert shaken.count(index="*")["count"] >= 0
 
 
+def test_blocks_of_patience_end_in_any_order(shaken: Elasticsearch) -> None:
+    first, second = patience(shaken), patience(shaken)
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    assert vars(shaken.transport)["patience"] > 0
+    second.__exit__(None, None, None)
+    assert vars(shaken.transport)["patience"] == 0
+
+
 def test_what_will_not_pass_is_told_at_once(shaken: Elasticsearch, weather: Weather) -> None:
     with patience(shaken), pytest.raises(ApiError) as caught:
         shaken.count(index="nothing-here")
@@ -101,8 +111,9 @@ def test_another_node_is_asked_what_it_has_itself(client: Elasticsearch, name: s
     monkeypatch.setattr("es.transport._FIRST_LIMIT", 0.3)
     paths: list[str] = []
     with between(client, paths.append) as url, connect(settings().model_copy(update={"url": f"{frozen},{url}"})) as both:
-        for _ in range(2):
+        for _ in range(2):  # one of them begins with the frozen node
             both.search(index=alias(name), size=1)
+        for _ in range(2):
             both.msearch(index=alias(name), searches=[{}, {"size": 1}])
     assert [path for path in paths if "preference=_local" in path]
 
