@@ -131,7 +131,17 @@ def test_credentials_don_t_travel_unencrypted() -> None:
 
 
 @pytest.mark.parametrize(
-    ("url", "space"), [("kibana:5601", None), ("ftp://x", None), ("http://Ada:geheim@x", None), (None, "../x"), (None, "A")]
+    ("url", "space"),
+    [
+        ("kibana:5601", None),
+        ("ftp://x", None),
+        ("http://Ada:geheim@x", None),
+        ("http://:geheim@x", None),
+        ("http://[::1", None),
+        ("http://x:y", None),
+        (None, "../x"),
+        (None, "A"),
+    ],
 )
 def test_addresses_that_can_t_be_used(url: str | None, space: str | None) -> None:
     with pytest.raises(UsageError) as refused:
