@@ -41,7 +41,8 @@ _LOOK = (
 )
 _CLUSTER: Mapping[Right, tuple[str, ...]] = {"search": (), "ingest": (), "steward": (*_LOOK, "create_snapshot"), "viewer": ()}
 # To add, but not to overwrite: what `create_doc` is without the right to change the mapping, which it brings until Elasticsearch 10.
-# (Elasticsearch takes a name of an action as the beginning of one, so the shorter "indices:data/write/index" would be more.)
+# (Elasticsearch takes the name of an action as the beginning of one, so "indices:data/write/index", which a request of one document
+# takes, would be too much.)
 _ADD = ("indices:data/write/index:op_type/create", "indices:data/write/bulk")
 _ANY = "[a-z0-9][a-z0-9_]*(-[a-z0-9_]+)*"  # what es.collections.check_name lets through
 _HELPERS = "|--.*"  # marks of loads and copies of vectors, which a steward makes

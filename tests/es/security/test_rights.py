@@ -152,7 +152,6 @@ def _bulk(client: Elasticsearch, kind: str, id_: str) -> None:
 
 OTHER_DEEDS: list[Deed] = [
     lambda c, id_: _bulk(c, "index", id_),
-    lambda c, id_: c.create(index=OPERATIONS, id=f"{id_} 3", document={}),  # the right to that would be one to overwrite, too
     lambda c, _: c.indices.put_mapping(index=OPERATIONS, meta={"facedex": {"recipe": {}}}),
     lambda c, _: c.indices.put_mapping(index=OPERATIONS, properties={"more": {"type": "keyword"}}),
     lambda c, id_: c.index(index=OPERATIONS, id=id_, document={}),
