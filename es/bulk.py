@@ -144,7 +144,7 @@ def _gave_up(*, is_held: bool) -> EngineError:
     if is_held:
         return EngineError(
             "The collection takes no writes, as it is being moved to another index: when `facedex collections migrate` is done, run this "
-            "again; nothing is lost or done twice.",
+            "again; nothing is lost or done twice. (If it was cut off, have a steward run `facedex status` first.)",
             code="held",
         )
     return EngineError(

@@ -71,6 +71,9 @@ def connect(config: Settings, say: node.Say = node.silent) -> Elasticsearch:
     transport = client.transport
     assert isinstance(transport, Transport)  # noqa: S101 - for mypy
     transport.engine, transport.timeout = means.engine, config.request_timeout
+    transport.has_api_key = means.api_key is not None
+    if means.basic_auth and means.engine != "cluster":  # of Facedex's own, everybody is the administrator
+        transport.username = means.basic_auth[0]
     return client
 
 

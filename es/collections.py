@@ -89,7 +89,7 @@ def create(
         CollectionError: it exists already (code ``collection_exists``).
     """
     check_name(name)
-    if find(client, name):  # perhaps over another than its first index
+    if allowed(lambda: find(client, name)):  # perhaps over another than its first index
         raise _exists(name)
     created = datetime.now(UTC).isoformat(timespec="seconds")
     meta: dict[str, Any] = {"recipe": dict(recipe), "created": created, "mapping": MAPPING_VERSION}
@@ -217,9 +217,9 @@ def _parse(entry: tuple[str, Mapping[str, Any]]) -> Collection | None:
     index, shape = entry
     meta = shape.get("mappings", {}).get("_meta", {}).get("facedex")
     names = [a.removeprefix(PREFIX) for a in shape.get("aliases", {}) if index.startswith(f"{a}-v")]
-    if not meta or not names:
+    vector = shape.get("mappings", {}).get("properties", {}).get("embedding")
+    if not meta or not names or not vector:
         return None
-    vector = shape["mappings"]["properties"]["embedding"]
     origin, notes = meta.get("origin", shape["settings"]["index"]["uuid"]), meta.get("notes", {})
     index_type, version = vector["index_options"]["type"], meta.get("mapping", 0)
     return Collection(names[0], index, meta["recipe"], index_type, vector["dims"], meta["created"], origin, notes, version)
@@ -238,6 +238,19 @@ def annotate(client: Elasticsearch, name: str, **notes: Any) -> Collection:
         if noted.index == collection.index:
             return noted
         # It was moved to another index meanwhile, perhaps after that had taken over the notes.
+
+
+def changeable(client: Elasticsearch, name: str) -> Collection:
+    """The collection, where notes of it can be kept: to be asked before what is to be noted is found out at length.
+
+    Raises:
+        CollectionError: there is no such collection.
+        EngineError: the user may not (``forbidden``).
+    """
+    collection = get(client, name)
+    with speaking():
+        client.indices.put_mapping(index=collection.index, properties={})  # which changes nothing
+    return collection
 
 
 def merge_notes(client: Elasticsearch, index: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> None:

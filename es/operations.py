@@ -15,11 +15,12 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from core.errors import FacedexError
+from core.errors import EngineError, FacedexError
 from core.settings import settings
 from core.terminal import say
-from es.client import speaking
+from es.client import failure, speaking
 from es.documents import PREFIX
+from es.transport import Transport
 
 if TYPE_CHECKING:
     from elasticsearch import Elasticsearch
@@ -29,6 +30,12 @@ ALIAS = f"{PREFIX}-operations"  # no collection's name begins with a dash
 _SECONDS = 5.0  # what a record may take, at most
 _GONE = frozenset({"unreachable", "timeout", "overloaded", "not_elasticsearch"})  # nothing can be written there; it was told already
 _SILENT = frozenset({"forbidden"})  # who may search need not be allowed to write
+
+_NOT_FOUND = 404
+_REFUSED = (
+    "Elasticsearch does not allow this: what was done with all collections is for the roles facedex_viewer, to read, and facedex_steward, "
+    "without the name of a collection; `facedex security whoami` shows what you may do."
+)
 
 _KEYWORD: Mapping[str, Any] = {"type": "keyword"}
 _COUNT: Mapping[str, Any] = {"type": "long"}
@@ -149,18 +156,30 @@ def write(
 
 
 def _add(client: Elasticsearch, document: Mapping[str, Any]) -> None:
-    from elasticsearch import NotFoundError
-
-    hurried = client.options(max_retries=0, request_timeout=_SECONDS)
-    try:
-        hurried.index(index=ALIAS, document=document, op_type="create", require_alias=True)
-    except NotFoundError:
+    result = _sent(client, document)
+    if result["status"] == _NOT_FOUND:
         create(client)
-        hurried.index(index=ALIAS, document=document, op_type="create", require_alias=True)
+        result = _sent(client, document)
+    if result["status"] == _NOT_FOUND:
+        raise EngineError(f"{ALIAS} is no alias of {ALIAS}-v1: have an administrator make it one.", code="no_operations")
+    if "error" in result:
+        raise failure(result["status"], result)
+
+
+def _sent(client: Elasticsearch, document: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What became of one new document. In bulk, as that takes a right that lets nobody overwrite (see :mod:`es.security.roles`)."""
+    hurried = client.options(max_retries=0, request_timeout=_SECONDS)
+    answer = hurried.bulk(operations=[{"create": {"_index": ALIAS, "require_alias": True}}, document])
+    result: Mapping[str, Any] = answer["items"][0]["create"]
+    return result
 
 
 def create(client: Elasticsearch) -> None:
-    """Makes the index where it isn't there; several may do so at the same moment."""
+    """Makes the index where it isn't there; several may do so at the same moment.
+
+    Raises:
+        EngineError: the user may not (``forbidden``), or Elasticsearch is gone.
+    """
     from elasticsearch import BadRequestError
 
     with speaking():
@@ -181,10 +200,11 @@ def _user(client: Elasticsearch) -> str:
     """Elasticsearch's user where there is one, else the operating system's."""
     from getpass import getuser
 
-    config = settings()
-    if config.api_key is None and config.username is not None:
-        return config.username
-    if config.api_key is not None:
+    transport = client.transport
+    assert isinstance(transport, Transport)  # noqa: S101 - es.client makes all clients
+    if transport.username is not None:
+        return transport.username
+    if transport.has_api_key:
         try:
             with speaking():
                 who = client.options(max_retries=0, request_timeout=_SECONDS).security.authenticate()
@@ -212,29 +232,41 @@ def latest(client: Elasticsearch, count: int, collection: str | None = None) -> 
     """The documents of the last operations, newest first.
 
     Raises:
-        EngineError: Elasticsearch can't be reached or refuses.
+        EngineError: Elasticsearch can't be reached or refuses (``forbidden``).
     """
-    with speaking():
-        found = client.search(
-            index=ALIAS,
-            size=count,
-            sort=[{"@timestamp": "desc"}],
-            query={"term": {"collection": collection}} if collection else None,
-            ignore_unavailable=True,  # nothing was recorded yet
-        )
+    from elasticsearch import NotFoundError
+
+    query = {"term": {"collection": collection}} if collection else None
+    with _reading():
+        try:
+            # Without ignore_unavailable, which would hide from a user that there is something to read.
+            found = client.search(index=ALIAS, size=count, sort=[{"@timestamp": "desc"}], query=query)
+        except NotFoundError:  # nothing was recorded yet
+            return []
     return [hit["_source"] for hit in found["hits"]["hits"]]
+
+
+@contextmanager
+def _reading() -> Iterator[None]:
+    try:
+        with speaking():
+            yield
+    except EngineError as error:
+        if error.code != "forbidden":
+            raise
+        raise EngineError(_REFUSED, code="forbidden") from None
 
 
 def prune(client: Elasticsearch, before: datetime) -> int:
     """Deletes what was recorded before a moment; returns how many documents.
 
     Raises:
-        EngineError: Elasticsearch can't be reached or refuses.
+        EngineError: Elasticsearch can't be reached or refuses (``forbidden``).
     """
     from es.scan import current, delete, scan
 
-    with speaking():
-        if not client.indices.exists_alias(name=ALIAS):
-            return 0
-    hits = scan(client, ALIAS, {"range": {"@timestamp": {"lt": before.isoformat()}}}, [])
-    return delete(client, current(client, hits, ["@timestamp"]))
+    if not latest(client, 1):
+        return 0
+    with _reading():
+        hits = scan(client, ALIAS, {"range": {"@timestamp": {"lt": before.isoformat()}}}, [])
+        return delete(client, current(client, hits, ["@timestamp"]))

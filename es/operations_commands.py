@@ -48,10 +48,18 @@ def list_(
 def _table(found: list[dict[str, Any]]) -> Table:
     shown = table("when", "who", "what", "collection", "purpose", "seconds", "", right=("seconds",))
     for one in found:
-        when = datetime.fromisoformat(one["@timestamp"]).astimezone().strftime("%Y-%m-%d %H:%M:%S")
-        words = (one["user"], one["action"], one["collection"], one.get("purpose", ""))
-        shown.add_row(when, *words, f"{one['seconds']:,.1f}", _said(one))
+        try:
+            shown.add_row(*_row(one))
+        except (KeyError, TypeError, ValueError, AttributeError):
+            # Whoever may search may add documents of their own: one of these must not hide the others.
+            shown.add_row("?", *[""] * 5, "not written by Facedex")
     return shown
+
+
+def _row(one: dict[str, Any]) -> tuple[str, ...]:
+    when = datetime.fromisoformat(one["@timestamp"]).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+    words = (one["user"], one["action"], one["collection"], one.get("purpose", ""))
+    return (when, *map(str, words), f"{one['seconds']:,.1f}", _said(one))
 
 
 def _said(one: dict[str, Any]) -> str:

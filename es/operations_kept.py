@@ -6,6 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Self
 
@@ -52,7 +53,8 @@ class Kept:
                 self._begun, self._clock = datetime.now(UTC), time.monotonic()
                 self._timer = threading.Timer(self._every, self.flush)
                 self._timer.daemon = True
-                self._timer.start()
+                with suppress(RuntimeError):  # no more threads, as the program ends: the last flush writes it
+                    self._timer.start()
             self._searches.add(**counts)
 
     def flush(self) -> None:

@@ -42,6 +42,8 @@ class Transport(elastic_transport.Transport):
     counting = threading.Lock()
     timeout = 60.0  # seconds for a request, but for tries of which there are more
     engine: Engine = "given"
+    username: str | None = None  # that was given for it
+    has_api_key = False
 
     def perform_request(self, method: str, target: str, **how: Any) -> TransportApiResponse:
         """See :meth:`elastic_transport.Transport.perform_request`. With ``max_retries=0``, a request is made once whatever the patience.

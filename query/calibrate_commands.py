@@ -41,7 +41,7 @@ def calibrate(
     Example: facedex collections calibrate faces --fpir 0.01 --chart curve.png
     """
     from es import client as connection
-    from es.collections import annotate
+    from es.collections import annotate, changeable
     from es.operations import recorded
     from query import det
     from query.calibration import measure
@@ -51,7 +51,7 @@ def calibrate(
     if chart:
         det.check(chart)
     with connection.connect(settings(), say) as client:
-        collection = annotate(client, name)  # who may not keep the result is told before it is measured
+        collection = changeable(client, name)  # who may not keep the result is told before it is measured
         fallback = float(collection.recipe["search_threshold"])
         with recorded(client, "calibrate", name):
             measured = measure(client, collection, fpir, seed, say)

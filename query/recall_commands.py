@@ -45,7 +45,7 @@ def recall(
     Example: facedex bench recall -c faces --index-types hnsw,bbq_hnsw
     """
     from es import client as connection
-    from es.collections import annotate, count, get, index_options
+    from es.collections import annotate, changeable, count, get, index_options
     from query.recall import draw, truth
 
     types = [each.strip() for each in (index_types or "").split(",") if each.strip()]
@@ -53,7 +53,7 @@ def recall(
         index_options(each)  # refuses what is none, before the work begins
     with connection.connect(settings(), say) as client:
         # Who may not keep the result is told before it is measured.
-        found = annotate(client, collection) if store else get(client, collection)
+        found = changeable(client, collection) if store else get(client, collection)
         faces = count(client, found)["faces"]
         drawn = draw(client, found, probes)
         say(f"Compares {len(drawn):,} faces of {collection} with all {faces:,}.")

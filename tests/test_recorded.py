@@ -73,6 +73,14 @@ def test_old_records_are_asked_about_and_deleted(type_: Type) -> None:
     assert type_("operations", "prune", "--older-than", "36500d", "--yes", "--json").json == {"deleted": 0}
 
 
+def test_what_somebody_else_wrote_hides_nothing(client: Elasticsearch, name: str, people: Path, type_: Type) -> None:
+    for odd in ({"action": "x"}, {"@timestamp": 1, "user": ["a", "b"], "seconds": "2"}):
+        client.index(index=ALIAS, document={"collection": name} | odd, refresh=True)
+    shown = type_("operations", "list", "-c", name).out
+    assert shown.count("not written by Facedex") == 2
+    assert "3 photos, 2 faces stored, 1 rejected" in shown
+
+
 def test_an_interrupted_run(
     client: Elasticsearch, name: str, people: Path, portraits: dict[str, Path], records: Callable[[str], list[dict[str, Any]]]
 ) -> None:

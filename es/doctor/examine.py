@@ -68,7 +68,7 @@ def _one(check: Check, cluster: Cluster) -> list[Finding]:
                     "notice",
                     "This user is not allowed to look.",
                     "Nothing is known of it.",
-                    "run it as a user with the cluster privilege monitor, and view_index_metadata and monitor on facedex-*",
+                    "run it as a user with the role facedex_steward",
                 )
             ]
         return [Finding(name, "warning", f"Could not look: {error}", "Nothing is known of it.", "see the log of Elasticsearch")]

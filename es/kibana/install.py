@@ -15,6 +15,8 @@ from es.client import without_secrets
 from es.kibana.saved_objects import DASHBOARD, ndjson
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from core.settings import Settings
 
 _SECONDS = 60.0
@@ -54,8 +56,12 @@ def install(config: Settings, url: str | None = None, space: str | None = None) 
 
 
 def _base(url: str, space: str | None) -> str:
-    parts = urlsplit(url)
-    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.username or parts.query or parts.fragment:
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
+    except ValueError:  # half an IPv6 address, or a port that is none
+        usable = False
+    if not usable or "@" in parts.netloc or parts.query or parts.fragment:
         raise UsageError(f"The Kibana address {without_secrets(url)!r} can't be used: give it as http(s)://host:port.")
     if space is not None and not _SPACE.fullmatch(space):
         raise UsageError(f"{space!r} is no id of a Kibana space: it has lower-case letters, digits, _ and - only.")
@@ -93,7 +99,8 @@ def _post(url: str, headers: dict[str, str], config: Settings) -> tuple[int, dic
     import urllib3
     from urllib3.exceptions import HTTPError
 
-    tls: dict[str, Any] = {"ca_certs": str(config.ca_certs)} if config.ca_certs else {}
+    authority = _authority(config, url)
+    tls: dict[str, Any] = {"ca_certs": str(authority)} if authority else {}
     file = ("facedex.ndjson", ndjson(), "application/ndjson")
     try:
         with urllib3.PoolManager(retries=False, timeout=_SECONDS, **tls) as pool:
@@ -110,6 +117,22 @@ def _post(url: str, headers: dict[str, str], config: Settings) -> tuple[int, dic
     except ValueError:
         body = None
     return answer.status, body if isinstance(body, dict) else {}
+
+
+def _authority(config: Settings, url: str) -> Path | None:
+    """The certificate authority that is trusted, as for Elasticsearch; ``None``: those of the system."""
+    if config.ca_certs is not None or config.ca_fingerprint is None or not url.startswith("https://"):
+        return config.ca_certs
+    from es.security import pinned
+
+    try:
+        return pinned.ca_file([url], config.ca_fingerprint, config.cache_dir / "authorities")
+    except EngineError:
+        raise EngineError(
+            f"Kibana at {urlsplit(url).netloc} can't be reached, or does not show the authority of ELASTICSEARCH_CA_FINGERPRINT: check its "
+            "address, or set ELASTICSEARCH_CA_CERTS to the file of its certificate authority.",
+            code="kibana_unreachable",
+        ) from None
 
 
 def _refused(base: str, status: int, body: dict[str, Any]) -> EngineError:

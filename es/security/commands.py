@@ -80,6 +80,8 @@ def _address() -> dict[str, str]:
     told = {"ELASTICSEARCH_URL": without_secrets(config.url or "")}
     if config.ca_certs is not None:
         told["ELASTICSEARCH_CA_CERTS"] = str(config.ca_certs.absolute())
+    if config.ca_fingerprint is not None:
+        told["ELASTICSEARCH_CA_FINGERPRINT"] = config.ca_fingerprint
     return told
 
 

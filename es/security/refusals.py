@@ -13,12 +13,18 @@ _RIGHTS = (
     ("indices:admin/get", "search"),
     ("indices:admin/mappings/", "search"),
     ("indices:admin/resolve/", "search"),
-    ("indices:monitor/", "search"),
+    ("indices:monitor/settings/get", "search"),
+    ("indices:monitor/", "steward"),
     ("indices:data/write/delete", "steward"),
     ("indices:data/write/", "ingest"),
     ("indices:admin/refresh", "ingest"),
     ("indices:admin/forcemerge", "ingest"),
     ("indices:", "steward"),
+    ("cluster:monitor/", "steward"),
+    ("cluster:admin/snapshot/create", "steward"),
+    ("cluster:admin/snapshot/get", "steward"),
+    ("cluster:admin/snapshot/status", "steward"),
+    ("cluster:admin/repository/get", "steward"),
 )
 
 

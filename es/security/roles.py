@@ -27,8 +27,23 @@ PRIVILEGES: Mapping[Right, tuple[str, ...]] = {
     "steward": ("all",),
     "viewer": ("read", "view_index_metadata"),
 }
-# Nothing for who searches or ingests: `monitor` also shows the running searches of others, and with them faces.
-_CLUSTER: Mapping[Right, tuple[str, ...]] = {"search": (), "ingest": (), "steward": ("monitor", "create_snapshot"), "viewer": ()}
+# Not `monitor`, for nobody: it also shows the running searches in all collections, and with them faces. These are its parts without them.
+_LOOK = (
+    "cluster:monitor/main",
+    "cluster:monitor/health",
+    "cluster:monitor/nodes/info*",
+    "cluster:monitor/nodes/stats*",
+    "cluster:monitor/settings",
+    "cluster:monitor/state",  # where shards are
+    "cluster:monitor/allocation",
+    "cluster:monitor/xpack/license/get",
+    "indices:admin/index_template/get",
+)
+_CLUSTER: Mapping[Right, tuple[str, ...]] = {"search": (), "ingest": (), "steward": (*_LOOK, "create_snapshot"), "viewer": ()}
+# To add, but not to overwrite: what `create_doc` is without the right to change the mapping, which it brings until Elasticsearch 10.
+# (Elasticsearch takes the name of an action as the beginning of one, so "indices:data/write/index", which a request of one document
+# takes, would be too much.)
+_ADD = ("indices:data/write/index:op_type/create", "indices:data/write/bulk")
 _ANY = "[a-z0-9][a-z0-9_]*(-[a-z0-9_]+)*"  # what es.collections.check_name lets through
 _HELPERS = "|--.*"  # marks of loads and copies of vectors, which a steward makes
 _KIBANA = {"application": "kibana-.kibana", "privileges": ["space_read"], "resources": ["space:default"]}
@@ -87,7 +102,7 @@ def pattern(right: Right, collection: str | None = None) -> str:
 def _operations(right: Right, collection: str | None) -> list[str]:
     """What may be done with the record of operations, which is about all collections."""
     if right in {"search", "ingest"}:
-        return ["create_doc"]
+        return list(_ADD)
     if collection is not None:
-        return ["create_doc"] if right == "steward" else []
+        return list(_ADD) if right == "steward" else []
     return ["all"] if right == "steward" else ["read", "view_index_metadata"]

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from core.errors import EngineError, StorageError, UsageError
+from core.errors import EngineError, FacedexError, StorageError, UsageError
+from es import operations
 from es.client import speaking
 from es.security.check import has_security
 from es.security.file_realm import private
@@ -71,6 +72,8 @@ def init(
     if keys is not None:
         _make_folder(keys)
     done = Done()
+    with suppress(FacedexError):  # who may make roles need not be allowed that
+        operations.create(client)  # who searches and ingests may add to it, but not make it
     try:
         for name, role in wanted.items():
             _put_role(client, name, role)

@@ -100,6 +100,8 @@ def test_who_searches_reads_everything_of_one_collection(as_: TypeAs, staff: str
         ("search", ("collections", "calibrate", "staff"), "facedex_steward"),
         ("search", ("bench", "recall", "-c", "staff", "--store"), "facedex_steward"),
         ("ingest", ("ingest", "PHOTOS", "-c", "staff", "--bulk-load"), "facedex_steward"),
+        ("ingest", ("collections", "optimize", "staff"), "facedex_steward"),
+        ("search", ("snapshot", "list"), "facedex_steward"),
         ("ingest", ("ingest", "PHOTOS", "-c", "staff-old"), "facedex_search"),
         ("search", ("search", "PHOTOS", "-c", "staff-old"), "facedex_search"),
         ("steward", ("collections", "create", "another"), "facedex_steward"),
@@ -201,7 +203,8 @@ def test_keys_are_written_to_closed_files_once_and_never_printed(type_: Type, tm
     assert [key["expiration"] for key in keys] == ["30d"] * 3
     assert [list(key["role_descriptors"]) for key in keys] == [[role] for role in files]  # type: ignore[call-overload]
     assert all("description" not in each for key in keys for each in key["role_descriptors"].values())  # type: ignore[attr-defined]
-    assert {path for path, _ in made} == {f"/_security/role/facedex_{right}_staff" for right in ("search", "ingest", "steward", "viewer")}
+    roles = {f"/_security/role/facedex_{right}_staff" for right in ("search", "ingest", "steward", "viewer")}
+    assert {path for path, _ in made} == roles | {"/facedex--operations-v1"}
 
 
 @pytest.mark.parametrize("debug", [{}, {"FACEDEX_DEBUG": "1"}])

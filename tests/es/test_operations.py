@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from getpass import getuser
 from typing import Any
 
 import pytest
@@ -14,8 +15,11 @@ from elasticsearch import Elasticsearch
 
 from core.errors import EngineError, FacedexError, UsageError
 from core.settings import settings
+from es.access import named
+from es.client import connect
 from es.collections import all_of, check_name, create
-from es.operations import ALIAS, Searches, latest, prune, recorded, write
+from es.local.node import running
+from es.operations import ALIAS, Searches, _user, latest, prune, recorded, write
 from es.operations_kept import Kept
 from faces.recipe import DEFAULT
 
@@ -119,6 +123,29 @@ def test_who_may_not_write_is_not_told_so(
     assert capsys.readouterr().err == ""
 
 
+def test_a_name_that_leads_nowhere_is_told(client: Elasticsearch, name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    write(client, "test", "somewhere", datetime.now(UTC), {"outcome": "finished", "seconds": 0})
+    client.indices.delete_alias(index=INDEX, name=ALIAS)
+    try:
+        with recorded(client, "search", name):
+            pass
+    finally:
+        client.indices.put_alias(index=INDEX, name=ALIAS, is_write_index=True)
+    assert "facedex--operations is no alias of facedex--operations-v1" in capsys.readouterr().err
+
+
+def test_the_user_is_the_one_of_the_connection(name: str) -> None:
+    for access, user in (({"username": "ada", "password": "x"}, "ada"), ({}, getuser())):
+        with connect(named(settings().model_copy(update={"url": node_url()}), access)) as connected:  # type: ignore[arg-type]
+            assert _user(connected) == user
+
+
+def node_url() -> str:
+    node = running(settings())
+    assert node is not None
+    return node.url
+
+
 def test_a_full_disk_harms_no_search(
     client: Elasticsearch, name: str, blocked: Callable[[str], None], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -149,6 +176,15 @@ def test_the_index_is_no_collection(client: Elasticsearch, name: str) -> None:
     assert not [found for found in names if "operations" in found]
     with pytest.raises(FacedexError):
         check_name("-operations")
+
+
+def test_an_index_that_says_it_is_a_collection_and_is_none(client: Elasticsearch, name: str) -> None:
+    index = f"facedex-{name}-v1"
+    client.indices.create(index=index, mappings={"_meta": {"facedex": {"recipe": {}}}}, aliases={f"facedex-{name}": {}})
+    try:
+        assert name not in [collection.name for collection in all_of(client)]
+    finally:
+        client.indices.delete(index=index)
 
 
 def test_what_is_old_is_deleted_and_nothing_else(client: Elasticsearch, name: str, records: Recorded) -> None:
@@ -183,4 +219,18 @@ def test_a_service_that_falls_silent_is_recorded_all_the_same(client: Elasticsea
     until = time.monotonic() + 30
     while not records() and time.monotonic() < until:
         time.sleep(0.02)
+    assert [record["targets"] for record in records()] == [1]
+
+
+def test_a_service_without_threads_left_writes_at_the_end(
+    client: Elasticsearch, name: str, records: Recorded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def start(_: threading.Timer) -> None:
+        raise RuntimeError("can't create new thread at interpreter shutdown")
+
+    kept = Kept(client, name)
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Timer, "start", start)
+        kept.add(faces=1, results=5, verified=1, seconds=0.01)
+    kept.flush()
     assert [record["targets"] for record in records()] == [1]

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import base64
 import json
+import ssl
 import threading
 from collections.abc import Iterator
 from email import message_from_bytes
+from hashlib import sha256
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ from core.errors import EngineError, UsageError
 from core.settings import Settings
 from es.kibana.install import install
 from es.kibana.saved_objects import ndjson
+from es.security import certificates
 from tests.cli.conftest import Type, type_
 
 __all__ = ["type_"]
@@ -130,8 +133,45 @@ def test_credentials_don_t_travel_unencrypted() -> None:
         assert refused.value.code == "kibana_plain_http"
 
 
+def test_the_authority_of_a_fingerprint_is_trusted_and_no_other(tmp_path: Path) -> None:
+    authority = certificates.authority("tests")
+    pair = certificates.node_certificate(authority, "kibana", ["127.0.0.1"])
+    for name, text in {"chain": pair.certificate + authority.certificate, "key": pair.key}.items():
+        (tmp_path / name).write_text(text)
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(tmp_path / "chain", tmp_path / "key")
+    fingerprint = sha256(ssl.PEM_cert_to_DER_cert(authority.certificate)).hexdigest()
+    with Kibana() as server:
+        server.socket = tls.wrap_socket(server.socket, server_side=True)
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        url = f"https://127.0.0.1:{server.server_port}"
+        trusting = config(api_key="a2V5", ca_fingerprint=fingerprint).model_copy(update={"cache_dir": tmp_path})
+        try:
+            assert install(trusting, url).objects == 3
+            server.headers = {}
+            for other in (config(api_key="a2V5", ca_fingerprint="0" * 64), config(api_key="a2V5")):
+                with pytest.raises(EngineError) as refused:
+                    install(other.model_copy(update={"cache_dir": tmp_path}), url)
+                assert refused.value.code == "kibana_unreachable"
+            assert server.headers == {}
+        finally:
+            server.shutdown()
+            thread.join()
+
+
 @pytest.mark.parametrize(
-    ("url", "space"), [("kibana:5601", None), ("ftp://x", None), ("http://Ada:geheim@x", None), (None, "../x"), (None, "A")]
+    ("url", "space"),
+    [
+        ("kibana:5601", None),
+        ("ftp://x", None),
+        ("http://Ada:geheim@x", None),
+        ("http://:geheim@x", None),
+        ("http://[::1", None),
+        ("http://x:y", None),
+        (None, "../x"),
+        (None, "A"),
+    ],
 )
 def test_addresses_that_can_t_be_used(url: str | None, space: str | None) -> None:
     with pytest.raises(UsageError) as refused:

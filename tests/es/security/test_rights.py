@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from contextlib import suppress
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,9 @@ import pytest
 from elasticsearch import ApiError, AuthorizationException, BadRequestError, Elasticsearch
 
 from core.errors import EngineError, UsageError
-from es import collections
+from es import collections, operations
 from es.bulk import Operation, refusal, send
+from es.commands import nodes_of
 from es.copies import copy
 from es.documents import alias, rejects_alias
 from es.loading import BulkLoad, recover
@@ -143,7 +145,19 @@ def test_only_stewards_make_collections(as_: As, staff: str) -> None:
         collections.create(as_("steward"), "staff-new", DEFAULT.as_dict())
 
 
+def _bulk(client: Elasticsearch, kind: str, id_: str) -> None:
+    """One operation in bulk; refused as a request by itself would be."""
+    answer = client.bulk(operations=[{kind: {"_index": OPERATIONS, "_id": id_}}, {"by": id_}])
+    ((_, result),) = answer["items"][0].items()
+    if result["status"] == 403:
+        raise AuthorizationException("refused", answer.meta, result)
+    assert result["status"] == 201
+
+
 OTHER_DEEDS: list[Deed] = [
+    lambda c, id_: _bulk(c, "index", id_),
+    lambda c, _: c.indices.put_mapping(index=OPERATIONS, meta={"facedex": {"recipe": {}}}),
+    lambda c, _: c.indices.put_mapping(index=OPERATIONS, properties={"more": {"type": "keyword"}}),
     lambda c, id_: c.index(index=OPERATIONS, id=id_, document={}),
     lambda c, id_: c.update(index=OPERATIONS, id=id_, doc={"by": "another"}),
     lambda c, id_: c.delete(index=OPERATIONS, id=id_),
@@ -154,17 +168,18 @@ OTHER_DEEDS: list[Deed] = [
 def test_the_record_of_operations_is_added_to_and_read_by_viewers_of_all(as_: As) -> None:
     index = f"{OPERATIONS}-v1"
     admin = as_("administrator")
+    admin.indices.delete(index=index, ignore_unavailable=True)
     admin.indices.create(index=index, mappings={"properties": {"by": {"type": "keyword"}}}, aliases={OPERATIONS: {}})
     try:
         for who in ("search", "ingest", "steward", "search-all", "ingest-all"):
-            as_(who).create(index=OPERATIONS, id=who, document={"by": who})
-            assert not as_(who).bulk(operations=[{"create": {"_index": OPERATIONS, "_id": f"{who} 2"}}, {"by": who}])["errors"]
+            _bulk(as_(who), "create", who)
+            _bulk(as_(who), "create", f"{who} 2")
             for deed in OTHER_DEEDS:
                 with pytest.raises(AuthorizationException):
                     deed(as_(who), who)
         for who in ("viewer", "stranger"):
             with pytest.raises(AuthorizationException):
-                as_(who).create(index=OPERATIONS, id="x", document={})
+                _bulk(as_(who), "create", "x")
             with pytest.raises(AuthorizationException):
                 as_(who).search(index=OPERATIONS)
         admin.indices.refresh(index=OPERATIONS)
@@ -172,6 +187,30 @@ def test_the_record_of_operations_is_added_to_and_read_by_viewers_of_all(as_: As
         assert as_("steward-all").count(index=OPERATIONS)["count"] == 10
     finally:
         admin.indices.delete(index=index)
+
+
+def test_recording_takes_no_more_than_the_right_to_add(as_: As) -> None:
+    admin = as_("administrator")
+    admin.indices.delete(index=f"{OPERATIONS}-v1", ignore_unavailable=True)
+    said: list[str] = []
+
+    def record(who: str) -> None:
+        operations.write(as_(who), "search", "staff", datetime.now(UTC), {"outcome": "finished", "seconds": 1.0}, warn=said.append)
+
+    record("search")  # who may not make the index is not told that it is missing
+    assert not admin.indices.exists(index=f"{OPERATIONS}-v1")
+    init(admin, given={})
+    for who in ("search", "ingest", "steward", "search-all", "viewer"):
+        record(who)
+    assert said == []
+    admin.indices.refresh(index=OPERATIONS)
+    assert {one["user"] for one in operations.latest(as_("viewer-all"), 10)} == {"search", "ingest", "steward", "search-all"}
+    for who in ("search", "steward", "viewer", "stranger"):
+        for look in (partial(operations.latest, as_(who), 10), partial(operations.prune, as_(who), datetime.now(UTC))):
+            with pytest.raises(EngineError, match="facedex_viewer") as caught:
+                look()
+            assert caught.value.code == "forbidden"
+    assert operations.prune(as_("steward-all"), datetime.now(UTC)) == 4
 
 
 def test_what_is_said_of_rights_is_what_may_be_done(as_: As, staff: str) -> None:
@@ -205,7 +244,13 @@ def test_tasks_and_nodes_are_for_stewards(as_: As) -> None:
         ):
             with pytest.raises(AuthorizationException):
                 look()
-    assert as_("steward").cluster.health()["status"]
+    steward = as_("steward")
+    assert steward.cluster.health()["status"]
+    assert nodes_of(steward)
+    # What shows the searches of others, in other collections too, and with them faces.
+    for path in ("/_tasks?detailed", "/_nodes/hot_threads"):
+        with pytest.raises(AuthorizationException):
+            steward.perform_request("GET", path, headers={"accept": "*/*"})
 
 
 def test_a_load_that_was_cut_off_is_told_to_who_may_not_restore_it(as_: As, staff: str) -> None:
