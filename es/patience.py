@@ -81,6 +81,8 @@ def is_passing(status: int, body: Any) -> bool:
         return status in BUSY
     if status in BUSY:
         return not is_disk_full(body.get("error"))
+    if "count" in body and body.get("_shards", {}).get("failed"):  # that of the shards that could answer
+        return True
     documents, searches = (body.get(name) for name in ("docs", "responses"))
     if isinstance(documents, list) and any(map(is_unread, documents)):
         return True

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from docker import DockerClient
     from docker.models.containers import Container
 
-__all__ = ["available", "down", "members", "up"]
+__all__ = ["available", "down", "members", "stop", "up"]
 
 IMAGE = f"docker.elastic.co/elasticsearch/elasticsearch:{ELASTICSEARCH_VERSION}"
 
@@ -97,6 +97,19 @@ def down(plan: Plan, *, erase: bool) -> bool:
         for volume in client.volumes.list(**ours) if erase else ():
             volume.remove(force=True)
     return bool(containers)
+
+
+def stop(plan: Plan, name: str) -> bool:
+    """Stops one node in good order; says whether there was a container of it.
+
+    Raises:
+        EngineError: there is no engine.
+    """
+    with engines.engine() as client:
+        container = _containers(client, plan).get(name)
+        if container is not None:
+            _stop(container)
+    return container is not None
 
 
 def _stop(container: Container) -> None:

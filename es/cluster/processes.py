@@ -104,6 +104,11 @@ def down(plan: Plan, *, erase: bool) -> bool:
     return any(ran)
 
 
+def stop(plan: Plan, name: str) -> bool:
+    """Stops one node in good order; says whether it ran."""
+    return node.stop_at(home_of(plan, name))
+
+
 def home_of(plan: Plan, name: str) -> Home:
     """The folder of a node."""
     return _homes(settings(), plan)[name]

@@ -16,8 +16,14 @@ from core.settings import Settings, settings
 from es.client import connect, speaking
 from es.cluster import processes
 from es.cluster.record import Record
+from es.collections import create, delete, get
+from es.documents import alias
 from es.security import certificates
+from faces.recipe import DEFAULT
+from ingest.writer import Writer
 from tests.cli.conftest import Type
+from tests.faces_made import work
+from tests.same_answers import answers, assert_same
 
 
 def at(cluster: Record, **named: object) -> Settings:
@@ -44,6 +50,32 @@ def test_it_is_up_already(cluster: Record, type_: Type) -> None:
     assert fewer.code == 2
     assert "can't lose any" in fewer.err
     assert "runs as local" in type_("cluster", "up", "--engine", "docker").err
+
+
+def test_a_node_is_restarted_once_the_others_have_all_there_is(cluster: Record, nodes: Elasticsearch, type_: Type) -> None:
+    before = {member.name: member.id for member in processes.members(cluster.plan)}
+    done = type_("cluster", "restart", "es02", "--json")
+    assert (done.code, done.json) == (0, {"restarted": ["es02"], "health": "green"})
+    after = {member.name: member.id for member in processes.members(cluster.plan)}
+    assert {name for name in before if before[name] != after[name]} == {"es02"}
+    assert nodes.cluster.health()["number_of_nodes"] == 3
+    assert "es01, es02, es03" in type_("cluster", "restart", "es04").err
+
+
+def test_three_shards_with_a_copy_each_answer_as_one(nodes: Elasticsearch) -> None:
+    told = []
+    for shards, replicas in ((1, 0), (3, 1)):
+        name = f"shards-{shards}"
+        create(nodes, name, DEFAULT.as_dict(), shards=shards, replicas=replicas)
+        try:
+            writer = Writer(nodes, name, model="Dlib", run="test", detection="test")
+            list(writer.write(work(f"{number}.jpg", number, person=f"person {number % 7}") for number in range(400)))
+            nodes.indices.refresh(index=alias(name))
+            assert nodes.cluster.health(index=alias(name), wait_for_status="green")["active_shards"] == shards * (1 + replicas)
+            told.append(answers(nodes, name, range(1000, 1020)))
+        finally:
+            delete(nodes, get(nodes, name))
+    assert_same(told[0], told[1])
 
 
 def test_status_of_the_cluster(cluster: Record, type_: Type) -> None:
