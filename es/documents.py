@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from typing import Any
 
 PREFIX = "facedex-"
+OPERATIONS = f"{PREFIX}-operations"  # the record of what was done; no collection has this name, as it begins with a dash
 MAPPING_VERSION = 1  # raised with every change of a mapping; stands in a collection's _meta, so that later versions can tell
 _VERSION = re.compile(r"-v\d+$")
 _ID_BYTES = 15  # 120 bits: collisions are out of reach; 20 characters of URL-safe base64, which Elasticsearch stores as 15 bytes

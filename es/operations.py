@@ -19,13 +19,12 @@ from core.errors import EngineError, FacedexError
 from core.settings import settings
 from core.terminal import say
 from es.client import failure, speaking
-from es.documents import PREFIX
+from es.documents import OPERATIONS
 from es.transport import Transport
 
 if TYPE_CHECKING:
     from elasticsearch import Elasticsearch
 
-ALIAS = f"{PREFIX}-operations"  # no collection's name begins with a dash
 
 _SECONDS = 5.0  # what a record may take, at most
 _GONE = frozenset({"unreachable", "timeout", "overloaded", "not_elasticsearch"})  # nothing can be written there; it was told already
@@ -161,7 +160,7 @@ def _add(client: Elasticsearch, document: Mapping[str, Any]) -> None:
         create(client)
         result = _sent(client, document)
     if result["status"] == _NOT_FOUND:
-        raise EngineError(f"{ALIAS} is no alias of {ALIAS}-v1: have an administrator make it one.", code="no_operations")
+        raise EngineError(f"{OPERATIONS} is no alias of {OPERATIONS}-v1: have an administrator make it one.", code="no_operations")
     if "error" in result:
         raise failure(result["status"], result)
 
@@ -169,7 +168,7 @@ def _add(client: Elasticsearch, document: Mapping[str, Any]) -> None:
 def _sent(client: Elasticsearch, document: Mapping[str, Any]) -> Mapping[str, Any]:
     """What became of one new document. In bulk, as that takes a right that lets nobody overwrite (see :mod:`es.security.roles`)."""
     hurried = client.options(max_retries=0, request_timeout=_SECONDS)
-    answer = hurried.bulk(operations=[{"create": {"_index": ALIAS, "require_alias": True}}, document])
+    answer = hurried.bulk(operations=[{"create": {"_index": OPERATIONS, "require_alias": True}}, document])
     result: Mapping[str, Any] = answer["items"][0]["create"]
     return result
 
@@ -185,10 +184,10 @@ def create(client: Elasticsearch) -> None:
     with speaking():
         try:
             client.options(max_retries=0, request_timeout=2 * _SECONDS).indices.create(
-                index=f"{ALIAS}-v1",
+                index=f"{OPERATIONS}-v1",
                 mappings=MAPPING,
                 settings={"number_of_shards": 1, "auto_expand_replicas": "0-1"},
-                aliases={ALIAS: {"is_write_index": True}},
+                aliases={OPERATIONS: {"is_write_index": True}},
             )
         except BadRequestError as error:
             if error.error != "resource_already_exists_exception":
@@ -240,7 +239,7 @@ def latest(client: Elasticsearch, count: int, collection: str | None = None) -> 
     with _reading():
         try:
             # Without ignore_unavailable, which would hide from a user that there is something to read.
-            found = client.search(index=ALIAS, size=count, sort=[{"@timestamp": "desc"}], query=query)
+            found = client.search(index=OPERATIONS, size=count, sort=[{"@timestamp": "desc"}], query=query)
         except NotFoundError:  # nothing was recorded yet
             return []
     return [hit["_source"] for hit in found["hits"]["hits"]]
@@ -268,5 +267,5 @@ def prune(client: Elasticsearch, before: datetime) -> int:
     if not latest(client, 1):
         return 0
     with _reading():
-        hits = scan(client, ALIAS, {"range": {"@timestamp": {"lt": before.isoformat()}}}, [])
+        hits = scan(client, OPERATIONS, {"range": {"@timestamp": {"lt": before.isoformat()}}}, [])
         return delete(client, current(client, hits, ["@timestamp"]))

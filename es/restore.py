@@ -14,7 +14,7 @@ from es.documents import alias, rejects_alias
 from es.loading import recover
 from es.local.node import silent
 from es.shards import unassigned
-from es.snapshots import OPERATIONS, Snapshot, collection_of, counted, polls
+from es.snapshots import RECORD, Snapshot, collection_of, counted, polls
 
 if TYPE_CHECKING:
     from elasticsearch import Elasticsearch
@@ -64,8 +64,8 @@ def restore(
                 code="collection_exists",
             )
     indices = [index for index in snapshot.indices if _belongs(index, chosen)]
-    if names is None and OPERATIONS in snapshot.indices and not _exists(client, OPERATIONS):
-        indices.append(OPERATIONS)
+    if names is None and RECORD in snapshot.indices and not _exists(client, RECORD):
+        indices.append(RECORD)
     renaming = {"rename_pattern": f"{alias(chosen[0])}-(.*)", "rename_replacement": f"{alias(new_name)}-$1"} if new_name else {}
     made = [f"{alias(new_name)}{index.removeprefix(alias(chosen[0]))}" if new_name else index for index in indices]
     if there := [index for index in made if _exists(client, index)]:
@@ -82,7 +82,7 @@ def restore(
         with suppress(FacedexError), speaking():
             client.indices.delete(index=made, ignore_unavailable=True)
         raise
-    _await(client, [*kept, *(index for index in made if index == OPERATIONS)], say)
+    _await(client, [*kept, *(index for index in made if index == RECORD)], say)
     return [_settled(client, target, snapshot.faces.get(name)) for name, target in zip(chosen, targets, strict=True)]
 
 

@@ -18,14 +18,14 @@ from typing import TYPE_CHECKING, Any
 from core.errors import CollectionError, EngineError, UsageError
 from es.client import speaking
 from es.collections import Collection
-from es.documents import PREFIX, rejects_alias
+from es.documents import OPERATIONS, PREFIX, rejects_alias
 
 if TYPE_CHECKING:
     from elasticsearch import Elasticsearch
 
     from es.local.node import Say
 
-OPERATIONS = f"{PREFIX}-operations-v1"  # the record of operations; no collection's name begins with a dash
+RECORD = f"{OPERATIONS}-v1"  # of operations
 _FACES = re.compile(rf"{PREFIX}([a-z0-9][a-z0-9_-]*)-v\d+")
 _MAKER = "facedex"  # the key of what we say about a snapshot of ours
 _METADATA_BYTES = 1000  # Elasticsearch takes 1024
@@ -121,7 +121,7 @@ def _own_indices(client: Elasticsearch, collections: Sequence[Collection], *, ev
     rejects = {rejects_alias(each.name) for each in collections}
     own = [each.index for each in collections]
     own += [index for index, shape in there.items() if rejects & shape.get("aliases", {}).keys()]
-    return own + ([OPERATIONS] if everything and OPERATIONS in there else [])
+    return own + ([RECORD] if everything and RECORD in there else [])
 
 
 def counted(client: Elasticsearch, index: str) -> int:

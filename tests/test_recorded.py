@@ -11,7 +11,8 @@ import pytest
 from elasticsearch import Elasticsearch
 
 import facedex
-from es.operations import ALIAS, latest
+from es.documents import OPERATIONS
+from es.operations import latest
 from faces.recipe import DEFAULT
 from ingest.report import RejectsFile, Report
 from ingest.run import Options, ingest
@@ -35,7 +36,7 @@ def people(client: Elasticsearch, name: str, tmp_path: Path, portraits: dict[str
 @pytest.fixture
 def records(client: Elasticsearch, name: str) -> Callable[[str], list[dict[str, Any]]]:
     def read(action: str) -> list[dict[str, Any]]:
-        client.indices.refresh(index=ALIAS)
+        client.indices.refresh(index=OPERATIONS)
         return [record for record in latest(client, 100, name) if record["action"] == action]
 
     return read
@@ -75,7 +76,7 @@ def test_old_records_are_asked_about_and_deleted(type_: Type) -> None:
 
 def test_what_somebody_else_wrote_hides_nothing(client: Elasticsearch, name: str, people: Path, type_: Type) -> None:
     for odd in ({"action": "x"}, {"@timestamp": 1, "user": ["a", "b"], "seconds": "2"}):
-        client.index(index=ALIAS, document={"collection": name} | odd, refresh=True)
+        client.index(index=OPERATIONS, document={"collection": name} | odd, refresh=True)
     shown = type_("operations", "list", "-c", name).out
     assert shown.count("not written by Facedex") == 2
     assert "3 photos, 2 faces stored, 1 rejected" in shown

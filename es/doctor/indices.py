@@ -12,7 +12,7 @@ from es.client import speaking
 from es.copies import is_left
 from es.doctor.cluster import Cluster
 from es.documents import MAPPING_VERSION, PREFIX, alias, rejects_alias
-from es.snapshots import OPERATIONS
+from es.snapshots import RECORD
 
 _MANY_SEGMENTS = 40  # of a shard: an index at rest has half as many at most
 _MANY_DELETED, _FEWEST_DELETED = 0.2, 1000  # share, documents
@@ -122,7 +122,7 @@ def orphans(cluster: Cluster) -> Iterator[Finding]:
     versions_ = cluster.replaced | {has.filling.index for has in cluster.versions.values() if has.filling}
     used = {name for each in cluster.collections for name in (alias(each.name), rejects_alias(each.name))}
     for index, shape in cluster.indices.items():
-        if not cluster.concerns(index) or index == OPERATIONS or index.startswith(f"{PREFIX}-"):
+        if not cluster.concerns(index) or index == RECORD or index.startswith(f"{PREFIX}-"):
             continue
         if is_left(index, shape):
             what, remedy = f"The copy {index} was left behind by a measurement that was killed.", f"DELETE {index}"

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-from es.documents import PREFIX
+from es.documents import OPERATIONS, PREFIX
 from es.kibana.charts import (
     BLUE,
     EVERYTHING,
@@ -28,7 +28,6 @@ from es.kibana.charts import (
     rows,
     stacked_time,
 )
-from es.operations import ALIAS as OPERATIONS
 
 # Two dashes: operations, and copies that are measured on. A hyphen in front leaves out.
 FACES = f"{PREFIX}*,-{PREFIX}-*,-{PREFIX}*--*,-{PREFIX}*-rejects,-{PREFIX}*-rejects-v1"

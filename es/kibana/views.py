@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from es.documents import OPERATIONS
 from es.kibana.panels import FACES, REJECTS
-from es.operations import ALIAS as OPERATIONS
 
 
 @dataclass(frozen=True)

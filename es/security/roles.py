@@ -10,13 +10,12 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
 from es.collections import check_name
-from es.documents import PREFIX
+from es.documents import OPERATIONS, PREFIX
 
 Right = Literal["search", "ingest", "steward", "viewer"]
 Role = Mapping[str, Any]
 
 RIGHTS: tuple[Right, ...] = ("search", "ingest", "steward", "viewer")
-OPERATIONS = f"{PREFIX}-operations"  # what was done; no collection has this name, as it begins with a dash
 
 # Who has the privilege `index` may still change mappings in Elasticsearch 9, and so recipes: its other actions are named instead.
 _WRITE = ("indices:data/write/index*", "indices:data/write/update*", "indices:data/write/bulk*")

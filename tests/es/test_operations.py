@@ -18,12 +18,13 @@ from core.settings import settings
 from es.access import named
 from es.client import connect
 from es.collections import all_of, check_name, create
+from es.documents import OPERATIONS
 from es.local.node import running
-from es.operations import ALIAS, Searches, _user, latest, prune, recorded, write
+from es.operations import Searches, _user, latest, prune, recorded, write
 from es.operations_kept import Kept
 from faces.recipe import DEFAULT
 
-INDEX = f"{ALIAS}-v1"
+INDEX = f"{OPERATIONS}-v1"
 Recorded = Callable[[], list[dict[str, Any]]]
 
 
@@ -32,7 +33,7 @@ def records(client: Elasticsearch, name: str) -> Recorded:
     """What was recorded of the test's collection, newest first."""
 
     def read() -> list[dict[str, Any]]:
-        client.indices.refresh(index=ALIAS, ignore_unavailable=True)
+        client.indices.refresh(index=OPERATIONS, ignore_unavailable=True)
         return latest(client, 100, name)
 
     return read
@@ -66,7 +67,7 @@ def test_whoever_comes_first_makes_the_index_and_nothing_is_lost(client: Elastic
     with ThreadPoolExecutor(4) as threads:
         list(threads.map(act, range(4)))
     assert {record["action"] for record in records()} == {f"action-{number}" for number in range(4)}
-    assert list(client.indices.get_alias(name=ALIAS)) == [INDEX]
+    assert list(client.indices.get_alias(name=OPERATIONS)) == [INDEX]
 
 
 def test_many_targets_are_one_document_with_their_latencies(client: Elasticsearch, name: str, records: Recorded) -> None:
@@ -125,12 +126,12 @@ def test_who_may_not_write_is_not_told_so(
 
 def test_a_name_that_leads_nowhere_is_told(client: Elasticsearch, name: str, capsys: pytest.CaptureFixture[str]) -> None:
     write(client, "test", "somewhere", datetime.now(UTC), {"outcome": "finished", "seconds": 0})
-    client.indices.delete_alias(index=INDEX, name=ALIAS)
+    client.indices.delete_alias(index=INDEX, name=OPERATIONS)
     try:
         with recorded(client, "search", name):
             pass
     finally:
-        client.indices.put_alias(index=INDEX, name=ALIAS, is_write_index=True)
+        client.indices.put_alias(index=INDEX, name=OPERATIONS, is_write_index=True)
     assert "facedex--operations is no alias of facedex--operations-v1" in capsys.readouterr().err
 
 

@@ -18,7 +18,7 @@ from PIL import Image, ImageChops
 
 from es import operations
 from es.collections import create, delete
-from es.documents import alias, rejects_alias
+from es.documents import OPERATIONS, alias, rejects_alias
 from es.kibana.charts import Panel
 from es.kibana.panels import FACES, panels
 from es.kibana.render import answer, dashboard, picture
@@ -62,7 +62,7 @@ def made(client: Elasticsearch) -> Iterator[str]:
         counts = {"targets": 10, "results": 50, "verified": 9, "latency": latency, "outcome": "finished", "seconds": 1.5}
         at = SINCE + timedelta(days=4 * number)
         operations.write(client, "search", name, at, counts, purpose="gate" if number < 4 else None)
-    client.indices.refresh(index=f"facedex-*{name}*,{operations.ALIAS}")
+    client.indices.refresh(index=f"facedex-*{name}*,{OPERATIONS}")
     yield name
     delete(client, collection)
     operations.prune(client, UNTIL)

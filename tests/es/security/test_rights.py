@@ -18,12 +18,12 @@ from es import collections, operations
 from es.bulk import Operation, refusal, send
 from es.commands import nodes_of
 from es.copies import copy
-from es.documents import alias, rejects_alias
+from es.documents import OPERATIONS, alias, rejects_alias
 from es.loading import BulkLoad, recover
 from es.migration import Migration, Shape
 from es.scan import current, delete, scan
 from es.security.check import rights, user, visible
-from es.security.roles import OPERATIONS, descriptor
+from es.security.roles import descriptor
 from es.security.setup import init
 from faces.recipe import DEFAULT
 from ingest.run import settle

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from core.errors import UsageError
 from es.collections import check_name
-from es.documents import alias, rejects_alias
-from es.security.roles import OPERATIONS, RIGHTS, Right, descriptor, pattern, role_name, roles
+from es.documents import OPERATIONS, alias, rejects_alias
+from es.security.roles import RIGHTS, Right, descriptor, pattern, role_name, roles
 
 
 def _is_name(text: str) -> bool:
