@@ -151,7 +151,7 @@ def write(
             _add(client, {key: value for key, value in document.items() if value not in (None, [])})
     except FacedexError as error:
         if error.code not in _SILENT:
-            warn(f"facedex: this was done, but not recorded: {error}")
+            warn(f"facedex: this was done; that it was recorded is not sure ({error.code}).")
 
 
 def _add(client: Elasticsearch, document: Mapping[str, Any]) -> None:

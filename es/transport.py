@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 _READS = re.compile(r"/[^/?]+/_(m?search|count|pit|mget)(\?|$)|/_mget(\?|$)")
 _FIRST_LIMIT = 2.0  # seconds for each of the first two tries; then twice as long each time
 _TRIES, _TRIES_OF_ONE = 8, 4  # with several nodes; with one
+_NOT_FOUND = 404
 _WAIT = 0.05  # seconds; twice as long each time, and a random part of that
 
 
@@ -79,7 +80,9 @@ class Transport(elastic_transport.Transport):
             except TransportError as error:
                 vars(error)["engine"] = self.engine
                 raise
-            if is_passing(answer.meta.status, answer.body):
+            # A node that has just come back can know no index yet: the others do.
+            is_unaware = answer.meta.status == _NOT_FOUND and len(self.node_pool) > 1 and _READS.match(target) is not None
+            if is_unaware or is_passing(answer.meta.status, answer.body):
                 raise Busy
             return answer
 

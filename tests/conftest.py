@@ -77,6 +77,9 @@ def name(client: Elasticsearch) -> Iterator[str]:
     found = find(client, made)
     if found is not None:
         delete(client, found)
+    left = list(client.indices.get_alias(index=f"facedex-{made}*", expand_wildcards="all"))  # of a collection that was broken on purpose
+    if left:
+        client.indices.delete(index=left, ignore_unavailable=True)
 
 
 @pytest.fixture(scope="session")

@@ -144,7 +144,7 @@ def _check_green(nodes: int, name: str) -> None:
     health = _formed(nodes)
     if health != "green":
         raise EngineError(
-            f"The cluster is {health}, so {name} was not restarted: some faces have no copy elsewhere. See `facedex doctor`.",
+            f"The cluster is {health}: not every shard has all its copies, so {name} was not restarted. See `facedex doctor`.",
             code="not_green",
         )
 
