@@ -174,6 +174,7 @@ def set_(
         found = adjust(client, name, replicas=replicas, index_type=index_type, expected_faces=expected_faces)
         described = describe(client, found)
         advised = planned(client, found.dims, found.index_type, expected_faces) if expected_faces else None
+        warn_of_copies(client, replicas)
     if json:
         print_json(described)
         return
@@ -200,6 +201,19 @@ def drop_old_(name: Annotated[str, typer.Argument(help="The collection.")], yes:
         print_json({"collection": name, "dropped": dropped})
     else:
         show(f"Deleted {', '.join(dropped)}." if dropped else f"{name} has no old index.")
+
+
+def warn_of_copies(client: Elasticsearch, replicas: int | None) -> None:
+    """Says so where the cluster has too few nodes for so many copies of each shard."""
+    from es.client import allowed
+
+    nodes = allowed(lambda: int(client.cluster.health(filter_path="number_of_data_nodes")["number_of_data_nodes"]))
+    if nodes is not None and replicas is not None and replicas >= nodes:
+        there = "there is 1" if nodes == 1 else f"there are {nodes}"
+        say(
+            f"facedex: {replicas} copies of a shard take {replicas + 1} nodes, and {there}: the cluster is yellow until there are more. "
+            f"--replicas {nodes - 1} is the most that has a place."
+        )
 
 
 def show_layout(faces: int, layout: Layout) -> None:

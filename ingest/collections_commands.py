@@ -10,7 +10,7 @@ import typer
 
 from core.settings import settings
 from core.terminal import DONE, INCOMPLETE, Json, print_json, say, show
-from es.collections_commands import ExpectedFaces, IndexType, Replicas, Shards, collections, show_layout
+from es.collections_commands import ExpectedFaces, IndexType, Replicas, Shards, collections, show_layout, warn_of_copies
 from ingest.commands import Detector, Model
 
 if TYPE_CHECKING:
@@ -56,6 +56,7 @@ def create_(
             replicas=replicas,
             expected_faces=expected_faces,
         )
+        warn_of_copies(client, replicas)
         expected = (
             planned(client, made.dims, index_type, expected_faces, shards=shards, replicas=replicas) if expected_faces is not None else None
         )
@@ -122,6 +123,7 @@ def migrate_(
                 moved = migrate(client, name, shape, say, drop_old=drop_old)
         if expected_faces is not None:
             annotate(client, name, expected_faces=expected_faces)
+        warn_of_copies(client, replicas)
     _tell(moved, report, photos, json)
     raise typer.Exit(INCOMPLETE if (report and report.rejected) or (photos and photos.gone) else DONE)
 

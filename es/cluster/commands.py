@@ -24,7 +24,7 @@ app = typer.Typer(
 )
 
 _NODES = 3
-_GREEN_SECONDS = 120
+_SOON_SECONDS, _GREEN_SECONDS = 5, 120
 _OTHERS_SECONDS = 600.0  # for another command that starts or stops it
 _GIVE_UP_SECONDS = 60.0
 
@@ -251,8 +251,14 @@ def _formed(nodes: int) -> str:
     """Waits until all nodes are one cluster with all its shards; its health then, or after two minutes."""
     from es import client as connection
 
+    wanted = {"wait_for_nodes": f">={nodes}", "wait_for_status": "green"}
     with connection.connect(_own()) as client:
-        return str(connection.health(client, _GREEN_SECONDS, wait_for_nodes=f">={nodes}", wait_for_status="green")["status"])
+        health = connection.health(client, _SOON_SECONDS, **wanted)
+        if health["timed_out"]:
+            missing = health["unassigned_shards"] + health["initializing_shards"]
+            say(f"Waiting until every shard has its copies; {missing} are missing.")
+            health = connection.health(client, _GREEN_SECONDS, **wanted)
+        return str(health["status"])
 
 
 def _document(found: Record, members: list[Member]) -> dict[str, Any]:

@@ -121,7 +121,9 @@ def test_a_collection_is_sized_changed_and_moved(client: Elasticsearch, name: st
     assert made["expected"].keys() == {"faces", "memory_bytes", "disk_bytes"}
     shown = type_("collections", "show", name, "--json").json
     assert shown.items() >= {"shards": 13, "expected_faces": 25_000_000, "old": [], "migrating_to": None}.items()
-    assert "13 shards are advised" not in type_("collections", "set", name, "--replicas", 1).out
+    copied = type_("collections", "set", name, "--replicas", 1)
+    assert "13 shards are advised" not in copied.out
+    assert "1 copies of a shard take 2 nodes, and there is 1" in copied.err
     assert type_("collections", "set", name).code == 2
     changed = type_("collections", "set", name, "--index-type", "int8_flat", "--expected-faces", 3, "--json").json
     assert changed.items() >= {"replicas": 1, "index_type": "int8_flat", "expected_faces": 3}.items()
@@ -141,7 +143,7 @@ def test_status_tells_all(client: Elasticsearch, name: str, type_: Type) -> None
     type_("collections", "create", name)
     status = type_("status", "--json").json
     assert status["version"] == ELASTICSEARCH_VERSION
-    assert status["health"] == client.cluster.health()["status"]
+    assert status["health"] in {"green", "yellow"}
     assert status["url"].startswith("http://127.0.0.1:")
     assert len(status["nodes"]) == 1
     assert Path(status["log"]).is_file()

@@ -10,8 +10,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from elasticsearch import Elasticsearch
 
 from core.settings import settings
+from es import collections
+from es.documents import alias
+from faces.recipe import DEFAULT
+from tests.es.migrations_made import fill
 
 
 @pytest.fixture
@@ -47,3 +52,12 @@ def small_disk(open_dir: Path) -> Iterator[Path]:
         yield disk
     finally:
         subprocess.run(["umount", str(disk)], check=True)
+
+
+@pytest.fixture
+def filled(client: Elasticsearch, name: str) -> str:
+    """A collection of 300 faces, in an index without a graph."""
+    collections.create(client, name, DEFAULT.as_dict(), index_type="flat")
+    fill(client, name, 300)
+    client.indices.refresh(index=alias(name))
+    return name

@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import random
-import signal
-import subprocess
-import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,60 +16,16 @@ from elasticsearch import Elasticsearch
 from core.errors import CollectionError, EngineError, UsageError
 from core.settings import settings
 from es import collections, versions
-from es.client import connect
 from es.documents import alias, face_id
-from es.following import Following
 from es.loading import BulkLoad
 from es.local.node import silent
 from es.migration import Migration, Shape, migrate
 from es.scan import current, delete, scan, update
 from faces.recipe import DEFAULT
 from ingest.writer import Writer
-from tests.faces_made import lost, rejected, sha, vector, work
+from tests.es.migrations_made import QUICK, fill, is_blocked, nothing_left, same, stored
+from tests.faces_made import rejected, sha, vector, work
 from tests.same_answers import answers, assert_same
-
-QUICK = Shape(merge=False)
-
-
-def fill(client: Elasticsearch, name: str, count: int, *, first: int = 0) -> None:
-    writer = Writer(client, name, model="Dlib", run="run-1", detection="min_face=80")
-    list(writer.write(work(f"{number}.jpg", number, person=f"person {number % 7}") for number in range(first, first + count)))
-
-
-@pytest.fixture
-def filled(client: Elasticsearch, name: str) -> str:
-    collections.create(client, name, DEFAULT.as_dict(), index_type="flat")
-    fill(client, name, 300)
-    client.indices.refresh(index=alias(name))
-    return name
-
-
-Stored = dict[str, dict[str, Any]]
-
-
-def stored(client: Elasticsearch, index: str) -> Stored:
-    client.indices.refresh(index=index)
-    hits = client.search(index=index, size=10_000, source={"exclude_vectors": False})["hits"]["hits"]
-    return {hit["_id"]: hit["_source"] for hit in hits}
-
-
-def same(before: Stored, after: Stored) -> None:
-    """Ids, all fields, and vectors (to the last bit but one: they are stored as direction and length)."""
-    assert before.keys() == after.keys()
-    for id_, document in before.items():
-        assert np.allclose(document["embedding"], after[id_]["embedding"], rtol=1e-6)
-        assert {**document, "embedding": None} == {**after[id_], "embedding": None}
-
-
-def nothing_left(client: Elasticsearch, name: str) -> None:
-    found = versions.versions(client, name)
-    assert found.filling is None
-    assert found.old == ()
-    assert not is_blocked(client, found.current)
-
-
-def is_blocked(client: Elasticsearch, index: str) -> bool:
-    return "blocks" in client.indices.get_settings(index=index)[index]["settings"]["index"]
 
 
 def test_all_is_there_in_another_type_with_other_shards(client: Elasticsearch, filled: str) -> None:
@@ -307,174 +259,3 @@ def test_a_bulk_load_goes_first(client: Elasticsearch, filled: str) -> None:
         assert caught.value.code == "loading"
         nothing_left(client, filled)
     migrate(client, filled, QUICK, silent)
-
-
-def test_another_index_is_not_swapped_in(client: Elasticsearch, filled: str) -> None:
-    def spoil(document: Mapping[str, Any], **change: Any) -> None:
-        with pytest.raises(CollectionError) as caught, Migration(client, filled, QUICK) as migration:
-            migration.fill()
-            client.update(index=migration.moved.index, id=next(iter(before)), doc=dict(document), refresh=True)
-            migration.swap()
-        assert caught.value.code == "differs"
-        nothing_left(client, filled)
-
-    before = dict(list(stored(client, alias(filled)).items())[:1])
-    for id_ in set(stored(client, alias(filled))) - set(before):
-        client.delete(index=alias(filled), id=id_)  # so that the sample has it for certain
-    spoil({"embedding": vector(77).tolist()})
-    spoil({"person": "somebody else"})
-    assert stored(client, alias(filled)) == before
-
-
-def test_whoever_lost_the_mark_neither_writes_nor_swaps(client: Elasticsearch, filled: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(CollectionError), Migration(client, filled, QUICK) as migration:
-        migration.fill()
-        migration.hold()
-        with monkeypatch.context() as later:
-            later.setattr("es.marks.is_over", lambda _: True)
-            assert versions.recover(client, filled)
-        fill(client, filled, 1, first=500)  # acknowledged: must not be lost
-        migration.hand_over()
-    assert face_id(sha("500.jpg"), 0, "Dlib") in stored(client, alias(filled))
-    nothing_left(client, filled)
-
-
-def test_whoever_lost_the_mark_leaves_what_became_of_the_collection(
-    client: Elasticsearch, filled: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A process that slept for long: meanwhile, its migration was taken away, and another one made an index of the same name."""
-    with pytest.raises(CollectionError), Migration(client, filled, QUICK) as migration:
-        with monkeypatch.context() as later:
-            later.setattr("es.marks.is_over", lambda _: True)
-            assert versions.recover(client, filled)
-        assert migrate(client, filled, QUICK, silent).index == migration.moved.index
-        migration.hold()
-    assert collections.get(client, filled).index == migration.moved.index
-    assert len(stored(client, alias(filled))) == 300
-    assert is_blocked(client, migration.moved.old)
-
-
-def test_a_swap_whose_answer_was_lost_is_not_taken_back(client: Elasticsearch, filled: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(KeyboardInterrupt), Migration(client, filled, QUICK) as migration:
-        migration.fill()
-        migration.hold()
-
-        def cut(*_: object) -> None:
-            raise KeyboardInterrupt
-
-        asked = client.indices.update_aliases
-        monkeypatch.setattr(client.indices, "update_aliases", lambda **how: cut(asked(**how)))
-        try:
-            migration.hand_over()
-        finally:
-            monkeypatch.undo()
-    assert collections.get(client, filled).index == migration.moved.index
-    assert len(stored(client, alias(filled))) == 300
-
-
-def test_a_block_that_was_there_already_does_not_mean_that_writes_are_done(
-    client: Elasticsearch, filled: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    lifted: list[str] = []
-    unblock = versions.unblock
-
-    def lift(client: Elasticsearch, index: str) -> None:
-        lifted.append(index)
-        unblock(client, index)
-
-    monkeypatch.setattr(versions, "unblock", lift)
-    with Migration(client, filled, QUICK) as migration:
-        client.indices.add_block(index=migration.moved.old, block="write")  # by a request whose answer was lost
-        migration.hold()
-        assert lifted == [migration.moved.old]
-        assert is_blocked(client, migration.moved.old)
-
-
-def test_a_shard_that_does_not_say_how_far_it_is_ends_it(client: Elasticsearch, filled: str) -> None:
-    index = collections.get(client, filled).index
-    with pytest.raises(EngineError, match="can't answer"):
-        Following(client, index, index, "", lambda: None, shards=2).catch_up()
-
-
-def test_what_is_found_out_about_the_old_model_is_not_said_of_the_new_one(client: Elasticsearch, filled: str) -> None:
-    with Migration(client, filled, QUICK, DEFAULT.as_dict()) as migration:
-        collections.annotate(client, filled, calibration={"threshold": 1}, expected_faces=7)
-        migration.hold()
-        migration.hand_over()
-    assert collections.get(client, filled).notes == {"expected_faces": 7}
-
-
-def test_a_change_to_an_index_that_was_dropped_makes_none_and_is_not_lost(client: Elasticsearch, filled: str) -> None:
-    (document,) = current(client, scan(client, alias(filled), {"term": {"image.sha256": sha("5.jpg")}}, []), ["person"])
-    migrate(client, filled, QUICK, silent, drop_old=True)
-    client.cluster.put_settings(persistent={"action.auto_create_index": "true"})  # Elasticsearch's default
-    try:
-        assert update(client, [(document, {"person": "new"})]) == 1
-    finally:
-        client.cluster.put_settings(persistent={"action.auto_create_index": None})
-    assert stored(client, alias(filled))[document.id]["person"] == "new"
-    nothing_left(client, filled)
-
-
-def test_what_can_not_be_read_again_in_the_new_index_is_not_taken_for_gone(
-    client: Elasticsearch, filled: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (document,) = current(client, scan(client, alias(filled), {"term": {"image.sha256": sha("5.jpg")}}, []), ["person"])
-    collections.delete(client, collections.get(client, filled))
-    lost(client, filled)
-    client.indices.delete(index=f"{alias(filled)}-v1")
-    client.indices.create(
-        index=f"{alias(filled)}-v2",
-        settings={"routing.allocation.require._name": "nobody"},
-        aliases={alias(filled): {}},
-        wait_for_active_shards=0,
-    )
-    monkeypatch.setattr("es.bulk.settings", lambda: settings().model_copy(update={"retry_seconds": 0.2}))
-    with pytest.raises(EngineError):
-        delete(client, [document])
-
-
-_CUT = """
-import os, signal, sys
-from core.settings import settings
-from es.client import connect
-from es.migration import Shape, migrate
-client = connect(settings())
-left = int(sys.argv[2])
-ask = type(client.transport).perform_request
-def counted(self, *args, **how):
-    global left
-    left -= 1
-    if left == 0:
-        os.kill(os.getpid(), signal.SIGKILL)
-    return ask(self, *args, **how)
-type(client.transport).perform_request = counted
-migrate(client, sys.argv[1], Shape('int8_hnsw', 2, merge=False), print)
-print('done', flush=True)
-"""
-
-
-@pytest.mark.parametrize("seed", range(5))
-def test_killed_anywhere_the_collection_stays_usable(client: Elasticsearch, filled: str, seed: int) -> None:
-    """Killed before one of its requests (of about 40), each time; then it is written, and moved for good."""
-    before = stored(client, alias(filled))
-    at = random.Random(seed).randint(3, 40)
-    process = subprocess.run([sys.executable, "-c", _CUT, filled, str(at)], capture_output=True, text=True, check=False, timeout=120)
-    assert process.returncode in (0, -signal.SIGKILL), process.stderr
-    assert stored(client, alias(filled)).keys() == before.keys()  # searches know nothing of it
-    versions.recover(client, filled)
-    versions.drop_old(client, filled)
-    nothing_left(client, filled)
-    fill(client, filled, 1, first=500)
-    migrate(client, filled, QUICK, silent, drop_old=True)
-    nothing_left(client, filled)
-    after = stored(client, alias(filled))
-    after.pop(face_id(sha("500.jpg"), 0, "Dlib"))
-    same(before, after)
-
-
-def test_a_deleted_collection_leaves_no_version(client: Elasticsearch, filled: str) -> None:
-    migrate(client, filled, QUICK, silent)
-    with connect(settings()) as other:
-        collections.delete(other, collections.get(client, filled))
-    assert not client.indices.exists(index=f"{alias(filled)}*", allow_no_indices=False)
