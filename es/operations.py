@@ -151,7 +151,9 @@ def write(
             _add(client, {key: value for key, value in document.items() if value not in (None, [])})
     except FacedexError as error:
         if error.code not in _SILENT:
-            warn(f"facedex: this was done; that it was recorded is not sure ({error.code}).")
+            # A request that was not answered in time can have been carried out.
+            unknown = error.code == "timeout"
+            warn(f"facedex: this was done, {'whether it was recorded is not known' if unknown else f'but not recorded: {error}'}")
 
 
 def _add(client: Elasticsearch, document: Mapping[str, Any]) -> None:
