@@ -227,7 +227,7 @@ def _planned(nodes: int | None, memory: str | None, engine: str) -> Record:
         if kind == "docker" and not containers.available():
             raise EngineError("No Docker engine answers: start it, or give --engine local.", code="no_docker")
         count = nodes or _NODES
-        return record.Record(record.folder(settings()), kind, count, heap(memory, count), 0)
+        return record.Record(record.folder(settings()), kind, count, heap(memory, count))
     if engine not in {"auto", found.kind}:
         raise UsageError(f"The cluster that is there runs as {found.kind}: `facedex cluster down --erase` removes it, then begin anew.")
     if nodes is not None and nodes < found.nodes:

@@ -185,16 +185,11 @@ def _volume(client: DockerClient, plan: Plan, name: str) -> Any:
     """The volume of a node's faces, made if it isn't there. It remembers the node's port, so that programs find the node again."""
     from docker.errors import NotFound
 
-    wanted = plan.port + plan.names.index(name) if plan.port else None
     called = _called(plan, name)
     try:
-        found = client.volumes.get(called)
+        return client.volumes.get(called)
     except NotFound:
-        port = wanted or free_port()
-        return client.volumes.create(called, labels={_CLUSTER: mark(plan), _NODE: name, _PORT: str(port)})
-    if wanted is not None:
-        found.attrs["Labels"][_PORT] = str(wanted)
-    return found
+        return client.volumes.create(called, labels={_CLUSTER: mark(plan), _NODE: name, _PORT: str(free_port())})
 
 
 def _is_formed(client: DockerClient, plan: Plan) -> bool:

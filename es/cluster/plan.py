@@ -22,7 +22,6 @@ class Plan:
     folder: Path
     nodes: int
     heap: str  # each node's, as Java writes it: 1g
-    port: int  # the first node's; the others have those that follow. 0: any
 
     @property
     def names(self) -> list[str]:

@@ -170,12 +170,10 @@ def _choose(plan: Plan, kept: Ports, missing: list[str]) -> Ports:
     """The ports of all nodes: as before, unless another program has taken one meanwhile."""
     ports: Ports = {}
     taken = {port for pair in kept.values() for port in pair.values()}
-    for number, name in enumerate(plan.names):
+    for name in plan.names:
         pair = dict(kept.get(name, {}))
-        if plan.port:
-            pair["http"] = plan.port + number
         for what in _HELD:
-            if what not in pair or (name in missing and not is_free(pair[what]) and not (what == "http" and plan.port)):
+            if what not in pair or (name in missing and not is_free(pair[what])):
                 pair[what] = free_port(taken)
                 taken.add(pair[what])
         ports[name] = pair

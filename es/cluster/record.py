@@ -33,13 +33,12 @@ class Record:
     kind: Kind
     nodes: int
     heap: str
-    port: int
     urls: tuple[str, ...] = ()  # of all nodes; empty until they were all up once
 
     @property
     def plan(self) -> Plan:
         """What it is to be."""
-        return Plan(self.folder, self.nodes, self.heap, self.port)
+        return Plan(self.folder, self.nodes, self.heap)
 
     @property
     def ca(self) -> Path:
@@ -74,7 +73,7 @@ def read(settings: Settings) -> Record | None:
     path = place / "cluster.json"
     try:
         fields = json.loads(path.read_text())
-        return Record(place, fields["kind"], fields["nodes"], fields["heap"], fields["port"], tuple(fields["urls"]))
+        return Record(place, fields["kind"], fields["nodes"], fields["heap"], tuple(fields["urls"]))
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:

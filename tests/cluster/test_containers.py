@@ -10,7 +10,6 @@ import tarfile
 import urllib.request
 from base64 import b64encode
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +25,7 @@ from es.security import certificates, file_realm
 
 def plan_of(folder: Path, nodes: int) -> Plan:
     """A plan with all that its nodes' configurations need."""
-    plan = Plan(folder, nodes, heap="512m", port=0)
+    plan = Plan(folder, nodes, heap="512m")
     signer = certificates.authority("test")
     password = file_realm.new_password()
     (folder / "password").write_text(password)
@@ -179,9 +178,11 @@ def test_a_node_that_does_not_start_tells_why(client: Any, tmp_path: Path) -> No
 
 
 @pytest.mark.docker
-def test_a_taken_port_is_told(client: Any, plan: Plan, tmp_path: Path) -> None:
+def test_a_taken_port_is_told(client: Any, plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (member,) = containers.members(plan)
-    second = replace(plan_of(tmp_path, 1), port=int(str(member.url).rpartition(":")[2]))
+    port = int(str(member.url).rpartition(":")[2])
+    monkeypatch.setattr(containers, "free_port", lambda: port)
+    second = plan_of(tmp_path, 1)
     try:
         with pytest.raises(EngineError) as caught:
             containers.up(second, print)
@@ -201,7 +202,7 @@ def test_without_an_engine_that_is_said(monkeypatch: pytest.MonkeyPatch, tmp_pat
     monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/docker.sock")
     assert not containers.available()
     with pytest.raises(EngineError, match="There is no Docker engine") as caught:
-        containers.members(Plan(tmp_path, 1, "512m", 0))
+        containers.members(Plan(tmp_path, 1, "512m"))
     assert caught.value.code == "no_docker"
 
 
@@ -213,11 +214,11 @@ def test_a_socket_that_is_closed_to_this_user_is_told(monkeypatch: pytest.Monkey
     monkeypatch.setattr(socket.socket, "connect", closed)
     assert not containers.available()
     with pytest.raises(EngineError, match="group docker") as caught:
-        containers.members(Plan(tmp_path, 1, "512m", 0))
+        containers.members(Plan(tmp_path, 1, "512m"))
     assert caught.value.code == "docker_denied"
 
 
 def test_a_node_of_a_cluster_that_was_there_never_begins_another(tmp_path: Path) -> None:
-    plan = Plan(tmp_path, 3, "512m", 0)
+    plan = Plan(tmp_path, 3, "512m")
     assert node_settings(plan, "es02", formed=False)["cluster.initial_master_nodes"] == ["es01", "es02", "es03"]
     assert "cluster.initial_master_nodes" not in node_settings(plan, "es02", formed=True)

@@ -25,7 +25,7 @@ from tests.cli.conftest import type_ as type_  # noqa: PLC0414 - a fixture
 @pytest.fixture
 def stopped(tmp_path: Path) -> record.Record:
     """A cluster that was up once, at ports where nobody is now."""
-    made = record.Record(record.folder(Settings(data_dir=tmp_path)), "local", 3, "512m", 0, ("https://127.0.0.1:1", "https://127.0.0.1:2"))
+    made = record.Record(record.folder(Settings(data_dir=tmp_path)), "local", 3, "512m", ("https://127.0.0.1:1", "https://127.0.0.1:2"))
     record.write(made)
     record.prepare(made.plan)
     return made
@@ -40,7 +40,7 @@ def test_what_was_written_is_read(stopped: record.Record, tmp_path: Path) -> Non
 
 def test_secrets_stay_when_a_node_is_added(stopped: record.Record) -> None:
     before = {path: path.read_bytes() for path in stopped.folder.rglob("*") if path.is_file()}
-    more = Plan(stopped.folder, 4, "512m", 0)
+    more = Plan(stopped.folder, 4, "512m")
     record.prepare(more)
     assert {path: path.read_bytes() for path in before} == before
     added = more.files("es04")
