@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 from core.errors import CollectionError, UsageError
 from es import loading, versions
 from es.client import speaking
-from es.collections import INDEX_TYPES, Collection, annotate, get, index_options
+from es.collections import Collection, annotate, get
+from es.index_types import INDEX_TYPES, first_options, index_options
 
 if TYPE_CHECKING:
     from elasticsearch import Elasticsearch
@@ -27,7 +28,7 @@ def adjust(
         client: the connection.
         name: the collection.
         replicas: copies of each shard.
-        index_type: one further on in :data:`es.collections.INDEX_TYPES`, whose order is Elasticsearch's: later ones can be made out of what
+        index_type: one further on in :data:`es.index_types.INDEX_TYPES`, whose order is Elasticsearch's: later ones can be made out of what
             earlier ones keep. Faces that are stored get it when their segment is merged.
         expected_faces: noted with the collection.
 
@@ -64,5 +65,7 @@ def _check_type(collection: Collection, index_type: str) -> None:
 def _retype(client: Elasticsearch, collection: Collection, index_type: str) -> None:
     with speaking():
         mapping = client.indices.get_mapping(index=collection.index)[collection.index]["mappings"]
-        vector: dict[str, Any] = dict(mapping["properties"]["embedding"]) | {"index_options": index_options(index_type)}
-        client.indices.put_mapping(index=collection.index, properties={"embedding": vector})
+        options = (first_options if collection.waits else index_options)(index_type)
+        vector: dict[str, Any] = dict(mapping["properties"]["embedding"]) | {"index_options": options}
+        meta = mapping["_meta"] | {"facedex": mapping["_meta"]["facedex"] | {"index_type": index_type}}
+        client.indices.put_mapping(index=collection.index, properties={"embedding": vector}, meta=meta)

@@ -9,9 +9,10 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from core.errors import CollectionError, EngineError, UsageError
-from es import templates
+from es import index_types, templates
 from es.client import allowed, speaking
 from es.documents import MAPPING_VERSION, PREFIX, REJECT_MAPPING, alias, face_mapping, rejects_alias
+from es.index_types import DEFAULT_INDEX_TYPE, first_options
 from es.sizing import Layout, layout
 from es.versions import versions
 
@@ -22,13 +23,6 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9_]*(-[a-z0-9_]+)*")
 _RESERVED = re.compile(r".*-(rejects|v\d+)")
 _NAME_LENGTH = 100
 FILLING = "filling"  # in the _meta of a version that a migration has not filled yet: what copies of the index (snapshots) are told by
-
-INDEX_TYPES = ("flat", "int8_flat", "int4_flat", "bbq_flat", "hnsw", "int8_hnsw", "int4_hnsw", "bbq_hnsw")
-DEFAULT_INDEX_TYPE = "int8_hnsw"
-# The graph: neighbours a node, and candidates looked at while it is built. Elasticsearch's defaults, written down so that they stay.
-_GRAPH = {"m": 16, "ef_construction": 100}
-# Quantised types find candidates; the best of this many times k are compared again with the full vectors, so that distances are exact.
-_OVERSAMPLE = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +41,7 @@ class Collection:
     origin: str  # stays as long as what is stored of photos does: a new collection of the same name has another
     notes: Mapping[str, Any] = field(default_factory=dict)
     mapping: int = 0  # the version of its mapping; 0: made before versions were written down
+    waits: bool = False  # for its graph: until then, every face is compared (see es.index_types)
 
 
 def check_name(name: str) -> str:
@@ -79,7 +74,7 @@ def create(
         client: the connection.
         name: see :func:`check_name`.
         recipe: the pinned recipe; its ``dims`` and ``metric`` shape the vector field.
-        index_type: one of :data:`INDEX_TYPES`.
+        index_type: one of :data:`es.index_types.INDEX_TYPES`.
         shards: primary shards; ``None``: as :mod:`es.sizing` has it for the expected faces.
         replicas: copies of each shard; ``None`` keeps one copy wherever the cluster has a second node for it.
         expected_faces: how many there will be; noted with the collection.
@@ -92,10 +87,10 @@ def create(
     if allowed(lambda: find(client, name)):  # perhaps over another than its first index
         raise _exists(name)
     created = datetime.now(UTC).isoformat(timespec="seconds")
-    meta: dict[str, Any] = {"recipe": dict(recipe), "created": created, "mapping": MAPPING_VERSION}
+    meta: dict[str, Any] = {"recipe": dict(recipe), "created": created, "mapping": MAPPING_VERSION, "index_type": index_type}
     if expected_faces is not None:
         meta["notes"] = {"expected_faces": expected_faces}
-    mapping = face_mapping(int(recipe["dims"]), str(recipe["metric"]), index_options(index_type), meta)
+    mapping = face_mapping(int(recipe["dims"]), str(recipe["metric"]), first_options(index_type), meta)
     copies: dict[str, Any] = {"auto_expand_replicas": "0-1"} if replicas is None else {"number_of_replicas": replicas}
     layout = {"number_of_shards": 1, **copies}
     templates.install(client)
@@ -119,22 +114,6 @@ def planned(
     with speaking():
         nodes = client.cluster.health(filter_path="number_of_data_nodes")["number_of_data_nodes"]
     return layout(faces, dims, index_type, nodes, shards=shards, replicas=replicas)
-
-
-def index_options(index_type: str) -> dict[str, Any]:
-    """How the vectors of a type are indexed.
-
-    Raises:
-        UsageError: it is none of :data:`INDEX_TYPES`.
-    """
-    if index_type not in INDEX_TYPES:
-        raise UsageError(f"{index_type!r} is no index type: use one of {', '.join(INDEX_TYPES)}.")
-    options: dict[str, Any] = {"type": index_type}
-    if index_type.endswith("hnsw"):
-        options |= _GRAPH
-    if not index_type.startswith(("flat", "hnsw")):
-        options["rescore_vector"] = {"oversample": _OVERSAMPLE}
-    return options
 
 
 def ensure(client: Elasticsearch, name: str, recipe: Mapping[str, Any], *, expected_faces: int | None = None) -> Collection:
@@ -221,8 +200,9 @@ def _parse(entry: tuple[str, Mapping[str, Any]]) -> Collection | None:
     if not meta or not names or not vector:
         return None
     origin, notes = meta.get("origin", shape["settings"]["index"]["uuid"]), meta.get("notes", {})
-    index_type, version = vector["index_options"]["type"], meta.get("mapping", 0)
-    return Collection(names[0], index, meta["recipe"], index_type, vector["dims"], meta["created"], origin, notes, version)
+    index_type, waits = index_types.of(vector, meta)
+    version = meta.get("mapping", 0)
+    return Collection(names[0], index, meta["recipe"], index_type, vector["dims"], meta["created"], origin, notes, version, waits)
 
 
 def annotate(client: Elasticsearch, name: str, **notes: Any) -> Collection:
@@ -317,6 +297,7 @@ def describe(client: Elasticsearch, collection: Collection) -> dict[str, Any]:
         "recipe": dict(collection.recipe),
         "index": collection.index,
         "index_type": collection.index_type,
+        "graph_waits": collection.waits,
         "shards": int(index["number_of_shards"]),
         "replicas": int(index["number_of_replicas"]),
         "health": health,

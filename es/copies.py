@@ -18,9 +18,10 @@ from elasticsearch.helpers import pack_dense_vector
 
 from es.bulk import Operation, refusal, send
 from es.client import speaking
-from es.collections import index_options
 from es.documents import alias, face_mapping
+from es.index_types import first_options
 from es.local import processes
+from es.merging import merge
 from es.vectors import Page, map_slices
 
 if TYPE_CHECKING:
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
 
 _COPY = "--copy-"  # no collection's name has two dashes
 _SEGMENTS = 4  # of a shard: as after a large ingest
-_MERGE_SECONDS = 6 * 3600.0
 _STALE_SECONDS = 24 * 3600.0  # of another machine's, whose processes can't be seen
 _BROUGHT = ("person", "image.sha256")
 
@@ -42,7 +42,7 @@ def copy(client: Elasticsearch, collection: Collection, index_type: str, *, segm
     Args:
         client: the connection.
         collection: what to copy.
-        index_type: one of :data:`es.collections.INDEX_TYPES`.
+        index_type: one of :data:`es.index_types.INDEX_TYPES`.
         segments: to how many each shard is merged: the fewer, the more depends on the graph.
 
     Raises:
@@ -51,8 +51,8 @@ def copy(client: Elasticsearch, collection: Collection, index_type: str, *, segm
         StorageError: the cluster's disks are full.
     """
     meta = {"host": socket.gethostname(), "pid": os.getpid(), "birth": processes.mark(os.getpid()), "created": time.time()}
-    mapping = face_mapping(collection.dims, str(collection.recipe["metric"]), index_options(index_type), {})
-    mapping["_meta"] = {"facedex-copy": meta}
+    mapping = face_mapping(collection.dims, str(collection.recipe["metric"]), first_options(index_type), {"index_type": index_type})
+    mapping["_meta"]["facedex-copy"] = meta
     with speaking():
         found = client.indices.get_settings(index=collection.index, filter_path="*.settings.index.number_of_shards")
     shards = int(found[collection.index]["settings"]["index"]["number_of_shards"])
@@ -100,7 +100,7 @@ def _fill(client: Elasticsearch, index: str, into: str, segments: int) -> None:
     map_slices(client, index, {"match_all": {}}, write, fields=_BROUGHT)
     with speaking():
         client.indices.refresh(index=into)
-        client.options(request_timeout=_MERGE_SECONDS, max_retries=0).indices.forcemerge(index=into, max_num_segments=segments)
+    merge(client, into, segments)
 
 
 def _documents(page: Page) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -19,7 +19,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from core.errors import CollectionError, EngineError, FacedexError
-from es import marks, versions
+from es import marks, merging, versions
 from es.client import speaking
 from es.documents import alias
 
@@ -34,8 +34,6 @@ _OVER = 0.0
 _MODE = {"refresh_interval": "-1"}
 _NO_COPIES = {"auto_expand_replicas": "false", "number_of_replicas": "0"}
 _SHAPE = ",".join(f"*.settings.index.{name}" for name in ("refresh_interval", "auto_expand_replicas", "number_of_replicas"))
-SEGMENTS = 4  # of a shard: few are quick to search, but one big one finds less (faces are a hard case for a graph)
-_MERGE_SECONDS = 6 * 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,12 +171,9 @@ def recover(client: Elasticsearch, name: str, say: Say) -> bool:
 
 def merge(client: Elasticsearch, name: str, say: Say) -> None:
     """Merges the index of a collection into few segments, which makes searches quicker. Without that, all is there, too."""
-    from elasticsearch import ConnectionTimeout
-
     say("Merging the vector index, so that searches are quick; --no-merge leaves that out, and it can be cut off.")
     try:
-        with speaking(), suppress(ConnectionTimeout):  # it goes on in the server
-            client.options(request_timeout=_MERGE_SECONDS, max_retries=0).indices.forcemerge(index=alias(name), max_num_segments=SEGMENTS)
+        merging.merge(client, alias(name))
     except FacedexError as error:
         say(f"facedex: all is stored, but the index was not merged: {error}")
 

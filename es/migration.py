@@ -21,12 +21,13 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from core.errors import CollectionError, EngineError, FacedexError
-from es import loading, marks, versions
+from es import loading, marks, merging, versions
 from es.client import health, speaking
-from es.collections import FILLING, Collection, finish, get, index_options, merge_notes
+from es.collections import FILLING, Collection, finish, get, merge_notes
 from es.comparing import agreement, different_documents
 from es.documents import MAPPING_VERSION, alias, face_mapping, rejects_alias
 from es.following import Following
+from es.index_types import first_options
 from es.local.node import silent
 from es.transport import patience
 
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
 
 _FEW = 500  # changes that are left to the last round, during which writers wait
 _ROUNDS = 20  # at most: where more is written than can be brought over, the last round takes longer
-_MERGE_SECONDS = 6 * 3600.0
 _POLL = 5  # seconds
 _TRIES = 5
 _LASTING = ("expected_faces",)  # the notes that hold for another recipe, too: distances are others then
@@ -154,7 +154,9 @@ class Migration:
         index_type = self._shape.index_type or old.index_type
         shards = self._shape.shards or int(self._settings["number_of_shards"] or 1)
         made = recipe or old.recipe
-        mapping = face_mapping(int(made["dims"]), str(made["metric"]), index_options(index_type), self._meta(recipe))
+        mapping = face_mapping(
+            int(made["dims"]), str(made["metric"]), first_options(index_type), self._meta(recipe) | {"index_type": index_type}
+        )
         layout = {"number_of_shards": shards, "number_of_replicas": 0, "refresh_interval": "-1"}
         with speaking():
             try:
@@ -252,10 +254,7 @@ class Migration:
 
         def work() -> None:
             try:
-                with speaking():
-                    self._client.options(request_timeout=_MERGE_SECONDS, max_retries=0).indices.forcemerge(
-                        index=self.moved.index, max_num_segments=loading.SEGMENTS
-                    )
+                merging.merge(self._client, self.moved.index)
             except FacedexError as error:
                 failed.append(error)
 

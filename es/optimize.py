@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from core.errors import StorageError
 from es.client import speaking
-from es.loading import SEGMENTS
+from es.merging import merge
 
 if TYPE_CHECKING:
     from elasticsearch import Elasticsearch
@@ -21,7 +21,7 @@ _LEASE_SECONDS = 90.0  # Elasticsearch lets go of deletions within half a minute
 
 
 def optimize(client: Elasticsearch, collection: Collection, say: Say) -> dict[str, dict[str, int]]:
-    """Merges what holds deleted faces, then all into few segments, however long that takes.
+    """Merges what holds deleted faces, then all into few segments, with the graph if that waits, however long it takes.
 
     Returns ``segments``, ``deleted`` and ``bytes`` before and after.
 
@@ -38,7 +38,7 @@ def optimize(client: Elasticsearch, collection: Collection, say: Say) -> dict[st
     with speaking(), suppress(ConnectionTimeout):  # it goes on in the server
         patient = client.options(request_timeout=_MERGE_SECONDS, max_retries=0)
         patient.indices.forcemerge(index=collection.index, only_expunge_deletes=True)
-        patient.indices.forcemerge(index=collection.index, max_num_segments=SEGMENTS)
+    merge(client, collection.index)
     return {"before": before, "after": _state(client, collection.index)}
 
 

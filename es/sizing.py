@@ -14,6 +14,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from es.index_types import GRAPH
+
 # A graph is built by the merge: 1 million faces of 128 dimensions took 290 s (on two cores), so 10 million take most of an hour, for one
 # thread of one node. Types without a graph compare the query with every face of a shard: 22 ms a million (numpy, one core), so 2 million
 # keep a search below a tenth of a second.
@@ -26,7 +28,7 @@ MOST_SHARDS = 1024  # Elasticsearch's own limit
 # Bytes of a face besides its vectors: ids, paths, boxes, quality, and all of that once more as a source. Without a thumbnail. (Measured:
 # 20,000 faces with paths of 45 characters, merged, took 805 bytes each as flat, 1,016 as int8_hnsw.)
 OTHER_BYTES = 300
-_GRAPH_BYTES = 64  # a face's links, with m = 16: Elastic's sizing formula
+_GRAPH_BYTES = 4 * GRAPH["m"]  # a face's links: Elastic's sizing formula (53 were measured, with m = 32)
 _QUANTISED = {"int8": (1.0, 4), "int4": (0.5, 4), "bbq": (0.125, 14)}  # bytes a dimension, and a face: likewise
 _MERGE = 2.0  # a merge writes the new segment before it deletes the old ones
 
@@ -50,7 +52,7 @@ def layout(faces: int, dims: int, index_type: str, data_nodes: int, *, shards: i
     Args:
         faces: how many are expected.
         dims: length of a vector.
-        index_type: one of :data:`es.collections.INDEX_TYPES`.
+        index_type: one of :data:`es.index_types.INDEX_TYPES`.
         data_nodes: nodes that hold data.
         shards: primary shards, where they are decided already.
         replicas: copies of each, likewise.

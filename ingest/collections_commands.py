@@ -40,7 +40,8 @@ def create_(
     Example: facedex collections create staff --expected-faces 5000000
     """
     from es import client as connection
-    from es.collections import DEFAULT_INDEX_TYPE, check_name, create, planned
+    from es.collections import check_name, create, planned
+    from es.index_types import DEFAULT_INDEX_TYPE
     from faces.recipe import resolve
 
     check_name(name)

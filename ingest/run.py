@@ -15,6 +15,7 @@ from es import versions
 from es.client import speaking
 from es.documents import alias, rejects_alias
 from es.loading import BulkLoad, recover
+from es.merging import build_if_due
 from es.operations import recorded
 from es.transport import patience
 from ingest.fingerprints import Fingerprints
@@ -101,6 +102,8 @@ def ingest(
                         _refresh(client.options(max_retries=0, request_timeout=_SOON), name)
                     raise
         _refresh(client, name)
+        if options.merge and report.indexed:
+            build_if_due(client, alias(name), say)
         report.outdated += resume.outdated
         report.moved, report.renamed, report.replaced = resume.moved, resume.renamed, resume.replaced
         report.stages.update({"lookup": resume.seconds, "write": writer.seconds})

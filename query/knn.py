@@ -51,11 +51,13 @@ def nearest(
         EngineError: a shard can't answer: it may hold the one who is looked for.
         CollectionError: there is no such collection.
     """
+    from elasticsearch.helpers import pack_dense_vector
+
     bodies = []
     for number, vector in enumerate(vectors):
         knn: dict[str, Any] = {
             "field": "embedding",
-            "query_vector": vector.tolist(),
+            "query_vector": pack_dense_vector(vector),
             "k": k,
             "num_candidates": min(MOST_FACES, max(candidates, k)),
         }

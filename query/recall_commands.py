@@ -45,7 +45,8 @@ def recall(
     Example: facedex bench recall -c faces --index-types hnsw,bbq_hnsw
     """
     from es import client as connection
-    from es.collections import annotate, changeable, count, get, index_options
+    from es.collections import annotate, changeable, count, get
+    from es.index_types import index_options
     from query.recall import draw, truth
 
     types = [each.strip() for each in (index_types or "").split(",") if each.strip()]

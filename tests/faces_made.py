@@ -98,5 +98,5 @@ Content = set[tuple[str, tuple[float, ...]]]
 def content(client: Elasticsearch, name: str) -> Content:
     """Every id of a collection, and its vector."""
     client.indices.refresh(index=alias(name))
-    hits = client.search(index=alias(name), size=5000, source={"includes": ["embedding"], "exclude_vectors": False})["hits"]["hits"]
+    hits = client.search(index=alias(name), size=10_000, source={"includes": ["embedding"], "exclude_vectors": False})["hits"]["hits"]
     return {(hit["_id"], tuple(hit["_source"]["embedding"])) for hit in hits}

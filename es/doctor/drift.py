@@ -8,9 +8,10 @@ from typing import Any
 
 from core.findings import Finding
 from es.client import speaking
-from es.collections import Collection, index_options
+from es.collections import Collection
 from es.doctor.cluster import Cluster
 from es.documents import MAPPING_VERSION, REJECT_MAPPING, face_mapping, rejects_alias
+from es.index_types import first_options, index_options
 
 _MIGRATE = "facedex collections migrate {name}"
 
@@ -19,7 +20,9 @@ def mappings(cluster: Cluster) -> Iterator[Finding]:
     """Each collection's two mappings beside those that would be made now."""
     found: list[Finding] = []
     for each in cluster.collections:
-        expected = face_mapping(each.dims, str(each.recipe["metric"]), index_options(each.index_type), {})
+        expected = face_mapping(
+            each.dims, str(each.recipe["metric"]), (first_options if each.waits else index_options)(each.index_type), {}
+        )
         found += _compare(cluster, each, each.index, expected)
         for index, shape in cluster.indices.items():
             if rejects_alias(each.name) in shape["aliases"]:

@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from core.errors import EngineError
 from core.findings import Finding, worst
 from core.settings import Settings
-from es.collections import INDEX_TYPES
 from es.doctor import drift, engine, examine, machine, memory, security
 from es.doctor.cluster import Cluster
 from es.doctor.sizes import parse_size, required_free, vector_bytes
+from es.index_types import INDEX_TYPES
 
 GB = 2**30
 

@@ -8,8 +8,9 @@ import pytest
 from elasticsearch import Elasticsearch
 
 from es import collections, templates
-from es.collections import create, index_options
+from es.collections import create
 from es.documents import MAPPING_VERSION, PREFIX, alias, face_mapping, rejects_alias
+from es.index_types import first_options
 from faces.recipe import DEFAULT
 
 CUSTOM = f"{templates.FACES}@custom"
@@ -34,7 +35,7 @@ def clear(client: Elasticsearch) -> None:
 def is_sound(client: Elasticsearch, name: str) -> bool:
     """Whether the mapping is the one of this version."""
     found = client.indices.get_mapping(index=alias(name))[f"{alias(name)}-v1"]["mappings"]
-    expected = face_mapping(128, "cosine", index_options("int8_hnsw"), found["_meta"]["facedex"])
+    expected = face_mapping(128, "cosine", first_options("int8_hnsw"), found["_meta"]["facedex"])
     return {**found, "properties": None} == {**expected, "properties": None} and found["properties"].keys() == expected["properties"].keys()
 
 

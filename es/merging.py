@@ -1,0 +1,106 @@
+"""Merging a collection's segments: searches get quicker, what was deleted leaves the disk, and a graph that waits is built.
+
+Elasticsearch changes the type of a vector index upwards in place, for what is merged from then on. So a collection begins without a graph
+(see :mod:`es.index_types`), and gets it by one merge of everything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
+
+from core.errors import FacedexError
+from es import index_types
+from es.client import speaking
+from es.index_types import GRAPH_FROM, index_options
+
+if TYPE_CHECKING:
+    from elasticsearch import Elasticsearch
+
+    from es.local.node import Say
+
+SEGMENTS = 4  # of a shard: few are quick to search
+_SECONDS = 6 * 3600.0
+_PARALLEL = "merge.intra_merge_parallelism_enabled"
+
+
+def merge(client: Elasticsearch, index: str, segments: int = SEGMENTS) -> None:
+    """Merges an index, however long that takes, on all cores: into one segment with its graph where that waits, and is worth it.
+
+    Args:
+        client: the connection.
+        index: its own name, or that of an alias.
+        segments: of each shard; what has fewer stays.
+
+    Raises:
+        EngineError: the cluster refuses.
+    """
+    from elasticsearch import ConnectionTimeout
+
+    builds = is_due(client, index)
+    with _quick(client, index):
+        if builds:
+            _give_graph(client, index)
+        with speaking(), suppress(ConnectionTimeout):  # it goes on in the server
+            patient = client.options(request_timeout=_SECONDS, max_retries=0)
+            patient.indices.forcemerge(index=index, max_num_segments=1 if builds else segments)
+
+
+def is_due(client: Elasticsearch, index: str) -> bool:
+    """Whether the graph of an index waits, although it has enough faces for one."""
+    _, vector, meta = _mapping(client, index)
+    if not index_types.of(vector, meta)[1]:
+        return False
+    with speaking():
+        client.indices.refresh(index=index)
+        return int(client.count(index=index)["count"]) >= GRAPH_FROM
+
+
+def build_if_due(client: Elasticsearch, index: str, say: Say) -> None:
+    """Builds the graph of an index that has become large enough. Where that can't be, searches compare every face as before."""
+    try:
+        if is_due(client, index):
+            say("Builds the graph, so that searches stay quick as the collection grows.")
+            merge(client, index)
+    except FacedexError as error:
+        say(f"facedex: all is stored, but the graph was not built ({error}): have a steward run `facedex collections optimize`.")
+
+
+def _mapping(client: Elasticsearch, index: str) -> tuple[str, dict[str, object], dict[str, object]]:
+    with speaking():
+        ((name, found),) = client.indices.get_mapping(index=index).items()
+    return name, found["mappings"]["properties"]["embedding"], found["mappings"].get("_meta", {}).get("facedex", {})
+
+
+def _give_graph(client: Elasticsearch, index: str) -> None:
+    name, vector, meta = _mapping(client, index)
+    wanted, _ = index_types.of(vector, meta)
+    with speaking():
+        client.indices.put_mapping(index=name, properties={"embedding": vector | {"index_options": index_options(wanted)}})
+    _touch(client, name)
+
+
+def _touch(client: Elasticsearch, index: str) -> None:
+    """Writes one face of each shard again, as it is: a shard of a single segment would else count as merged, and stay as it is."""
+    with speaking():
+        found = client.indices.get_settings(index=index, filter_path="*.settings.index.number_of_shards")
+        for shard in range(int(found[index]["settings"]["index"]["number_of_shards"])):
+            hits = client.search(index=index, preference=f"_shards:{shard}", size=1, source=False, seq_no_primary_term=True)["hits"]["hits"]
+            for hit in hits:
+                version = {"if_seq_no": hit["_seq_no"], "if_primary_term": hit["_primary_term"]}
+                # One that was changed at this moment is written anew by that.
+                client.options(ignore_status=(404, 409)).update(index=index, id=hit["_id"], doc={}, detect_noop=False, **version)
+        client.indices.refresh(index=index)
+
+
+@contextmanager
+def _quick(client: Elasticsearch, index: str) -> Iterator[None]:
+    """Lets a merge use all cores of its node, where the server can do that."""
+    with suppress(FacedexError), speaking():
+        client.indices.put_settings(index=index, settings={"index": {_PARALLEL: True}})
+    try:
+        yield
+    finally:
+        with suppress(FacedexError), speaking():
+            client.indices.put_settings(index=index, settings={"index": {_PARALLEL: None}})
