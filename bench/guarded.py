@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import statistics
 import sys
 import tempfile
 import time
@@ -32,7 +31,7 @@ Pair = tuple[float, float]  # seconds that Facedex took, and that its peer took
 Turn = Callable[[], Mapping[str, Pair]]  # by the name of the rule
 
 FACES, PHOTOS = 20_000, 4
-_LOT = 2_000  # faces: one request of an ingest
+_LOT = 1_000  # faces: one request
 _BATCH = 50  # searches in a request
 _WAITS = 30  # searches in a turn
 _WARM = 300  # searches until the server's code is compiled
@@ -166,7 +165,7 @@ def search() -> Iterator[Turn]:
         def turn() -> Mapping[str, Pair]:
             first = next(rounds) * _WAITS % (len(probes) - _WAITS - _BATCH)
             alone = [probes[at : at + 1] for at in range(first, first + _WAITS)]
-            together = [probes[first : first + _BATCH]] * 3
+            together = [probes[first : first + _BATCH]] * 2
             return {"search": (_wait(ours, alone), _wait(theirs, alone)), "batch": (_wait(ours, together), _wait(theirs, together))}
 
         for _ in range(_WARM // _WAITS):
@@ -175,13 +174,13 @@ def search() -> Iterator[Turn]:
 
 
 def _wait(find: Callable[[Vectors], Any], asked: list[Vectors]) -> float:
-    """The median wait."""
+    """What a wait is when nothing else comes in between: what the machine has to do beside this only ever lengthens one."""
     waits = []
     for part in asked:
         begun = time.perf_counter()
         find(part)
         waits.append(time.perf_counter() - begun)
-    return statistics.median(waits)
+    return sorted(waits)[len(waits) // 10]
 
 
 def _clocks() -> Pair:

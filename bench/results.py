@@ -31,7 +31,7 @@ Result = dict[str, Any]
 def keep(
     path: Path, bench: str, figures: Mapping[str, Any], *, command: Sequence[str] | None = None, packages: Iterable[str] = ()
 ) -> Result:
-    """Writes the figures of a bench as JSON. Call it as often as there is something new: what is measured is not lost with what comes after.
+    """Writes the figures of a bench as JSON. Call it whenever there is something new: so nothing is lost with what comes after.
 
     Args:
         path: the file; its folder is made.
