@@ -20,11 +20,12 @@ sys.path.insert(0, str(ROOT))  # run as a program, from anywhere
 
 from bench import charts, sentences  # noqa: E402
 from bench.results import Result, read  # noqa: E402
+from bench.sentences import Told  # noqa: E402
 from core.terminal import say  # noqa: E402
 
 Results = Mapping[str, Result]
 
-_MISSING = (LookupError, TypeError, ValueError, ZeroDivisionError)  # what a figure that isn't there leads to
+MISSING = (LookupError, TypeError, ValueError, ZeroDivisionError)  # what a figure that isn't there leads to
 _HEAD = """# Benchmarks
 
 Made by `python bench/report.py` from the files in [{folder}/]({folder}/): every number below stands in one of them. `make bench` takes
@@ -37,9 +38,9 @@ asks. Peers are measured in the same run on the same machine; compare ratios, fo
 class Section:
     """A part of the page."""
 
-    sentences: Sequence[sentences.Told] = ()
+    sentences: Sequence[Told] = ()
     charts: Sequence[str] = ()
-    tables: Sequence[sentences.Told] = ()
+    tables: Sequence[Told] = ()
 
 
 SECTIONS = {
@@ -122,7 +123,7 @@ def draw(results: Results, folder: Path) -> Iterator[str]:
         path = folder / f"{name}.svg"
         try:
             path.write_text(charts.drawn(chart(results[bench]["figures"])))
-        except _MISSING:
+        except MISSING:
             path.unlink(missing_ok=True)
             continue
         yield name
@@ -138,15 +139,17 @@ def text(results: Results, drawn: Sequence[str], folder: str) -> str:
         tables = [made for made in (_told(each, figures) for each in section.tables) if made]
         if said or shown or tables:
             parts += [f"## {title}\n", *(["\n".join(said) + "\n"] if said else []), *shown, *(made + "\n" for made in tables)]
-    if results:
+    if not results:
+        parts.append("No results are kept here yet.\n")
+    else:
         parts += ["## How they were taken\n", _taken(results)]
     return "\n".join(parts)
 
 
-def _told(sentence: sentences.Told, figures: Mapping[str, Any]) -> str | None:
+def _told(sentence: Told, figures: Mapping[str, Any]) -> str | None:
     try:
         return sentence(figures)
-    except _MISSING:
+    except MISSING:
         return None
 
 

@@ -44,11 +44,12 @@ def many(count: float) -> str:
 
 
 def times(ours: float, theirs: float) -> str:
-    """How much more the first is than the second, or less."""
+    """How many the first are, beside the second."""
     factor = ours / theirs
     if 1 / 1.05 < factor < 1.05:
-        return "as much as"
-    return f"{number(factor)} times" if factor > 1 else f"a {number(1 / factor)}th of" if factor < 0.1 else f"{factor:.0%} of"
+        return "as many"
+    told = f"{number(factor)} times" if factor > 1 else f"{factor:.0%}" if factor > 0.1 else f"1/{1 / factor:.0f}"
+    return f"{told} as many"
 
 
 def percent(share: float) -> str:
@@ -86,7 +87,8 @@ def search_default(every: Figures) -> str:
         f"**Search.** Among {many(figures['faces'])} made faces, a search as it comes ({_DEFAULT} candidates) finds "
         f"{percent(point['recall'])} of the ten nearest, and has the right person first in {percent(point['rank1'])} of searches "
         f"(comparing with every face: {percent(figures['exact_rank1'])}). One client waits {number(point['ms']['p50'])} ms "
-        f"(median; 99th percentile: {number(point['ms']['p99'])} ms); 16 clients get {number(point['searches_per_second']['16'])} searches a second."
+        f"(median; 99th percentile: {number(point['ms']['p99'])} ms); "
+        f"16 clients get {number(point['searches_per_second']['16'])} searches a second."
     )
 
 
@@ -97,7 +99,7 @@ def search_beside(every: Figures) -> str:
     name, theirs = _best(figures, WIRE, "16")
     return (
         f"**Beside other servers**, at a recall of {percent(_EQUAL)} or more and with 16 clients: Facedex answers {number(ours)} searches "
-        f"a second, the quickest of the others ({name}) {number(theirs)}: {times(ours, theirs)} it."
+        f"a second, the quickest of the others ({name}) {number(theirs)}: Facedex {times(ours, theirs)}."
     )
 
 
@@ -108,7 +110,7 @@ def search_in_process(every: Figures) -> str:
     name, theirs = _best(figures, HERE, "1")
     return (
         f"**Beside a library** in the caller's own process, which has no wire, no documents, no filters and no second machine: {name} "
-        f"answers one client {number(theirs)} times a second at that recall, Facedex {number(ours)} times ({times(ours, theirs)} it)."
+        f"answers one client {number(theirs)} times a second at that recall, Facedex {number(ours)} times ({times(ours, theirs)})."
     )
 
 
@@ -116,7 +118,7 @@ def search_batch(every: Figures) -> str:
     """Many in one request."""
     point = _at(every["search"]["engines"]["facedex"], _DEFAULT)
     batch, alone = point["batch_per_second"], point["searches_per_second"]["1"]
-    return f"**Many at once.** 50 searches in a request: {number(batch)} a second, {times(batch, alone)} one after the other."
+    return f"**Many at once.** 50 searches in a request: {number(batch)} a second, {times(batch, alone)} as one after the other."
 
 
 def search_table(every: Figures) -> str:
@@ -220,11 +222,9 @@ def growth_table(every: Figures) -> str:
 def embedding_ratio(every: Figures) -> str:
     """How much quicker than DeepFace, by size."""
     ratios = every["embedding"]["ratio_to_deepface"]
-    if isinstance(ratios, Mapping):
-        said = ", ".join(f"{number(ratio)} times ({photo})" for photo, ratio in ratios.items())
-    else:
-        said = f"{number(ratios)} times"
-    return f"**Embedding.** As quick as DeepFace's own pipeline with the same network, {said}: photos a CPU-second."
+    each = ratios if isinstance(ratios, Mapping) else {"": ratios}
+    said = ", ".join(f"{number(ratio)} times ({photo})" if photo else f"{number(ratio)} times" for photo, ratio in each.items())
+    return f"**Embedding.** Photos a CPU-second, beside DeepFace's own pipeline with the same network: {said}."
 
 
 def embedding_stages(every: Figures) -> str:
