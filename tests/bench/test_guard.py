@@ -31,6 +31,10 @@ def test_the_middle_of_the_turns_counts() -> None:
     assert ratio([(2.0, 1.0), (30.0, 10.0), (100.0, 1.0)]) == 3.0
 
 
+def test_the_shortest_of_the_waits_count() -> None:
+    assert ratio([(4.0, 9.0), (30.0, 1.0), (6.0, 2.0)], waits=True) == 4.0
+
+
 @pytest.mark.parametrize("slow", [1.0, 1.5])
 def test_what_is_as_it_was_passes_at_once(slow: float) -> None:
     asked, turn = turns_of(2.0 * slow)
