@@ -25,7 +25,7 @@ from core.terminal import say  # noqa: E402
 
 Results = Mapping[str, Result]
 
-MISSING = (LookupError, TypeError, ValueError, ZeroDivisionError)  # what a figure that isn't there leads to
+MISSING = (LookupError, AttributeError, TypeError, ValueError, ZeroDivisionError)  # what a figure that isn't there leads to
 _HEAD = """# Benchmarks
 
 Made by `python bench/report.py` from the files in [{folder}/]({folder}/): every number below stands in one of them. `make bench` takes
