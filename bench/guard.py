@@ -73,11 +73,11 @@ def ratio(pairs: Sequence[Pair], *, waits: bool = False) -> float:
 
 
 def judge(turn: Turn, names: Sequence[str], turns: int, rules: Mapping[str, Rule] = RULES) -> dict[str, dict[str, Any]]:
-    """Compares, and where something is above its bound compares again: each time with the turns so far and twice as many."""
+    """Compares, and where something is above its bound compares again: each time with the turns so far and as many again."""
     taken: dict[str, list[Pair]] = {name: [] for name in names}
     ratios: dict[str, float] = {}
-    for attempt in range(1 + _RETRIES):
-        for _ in range(turns << attempt):
+    for _ in range(1 + _RETRIES):
+        for _ in range(turns):
             for name, pair in turn().items():
                 taken[name].append(pair)
         ratios = {name: ratio(taken[name], waits=rules[name].waits) for name in names}

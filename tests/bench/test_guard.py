@@ -47,7 +47,7 @@ def test_twice_as_slow_fails_after_all_turns() -> None:
     asked, turn = turns_of(4.0)
     judged = judge(turn, ["it"], 3, RULE)["it"]  # type: ignore[arg-type]
     assert not judged["passed"]
-    assert judged["turns"] == asked[0] == 3 + 6 + 12
+    assert judged["turns"] == asked[0] == 3 + 3 + 3
 
 
 def test_a_moment_of_noise_passes_with_more_turns() -> None:
