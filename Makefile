@@ -7,7 +7,12 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 VERSION := $(shell $(PYTHON) -c 'import platform; print(platform.python_version())' 2>/dev/null)
 INSTALL = $(BIN)/python -m pip install --disable-pip-version-check --no-input --constraint constraints.txt
 
-.PHONY: demo test check format constraints clean
+# `make bench`: made faces in the largest collection, a folder of photos with a folder for each person, where the figures are kept.
+FACES     ?= 100000
+PHOTOS    ?= ../shared/faces/lfw
+BENCH_OUT ?= docs/benchmarks
+
+.PHONY: demo test check bench format constraints clean
 
 demo: $(VENV)/.ready-to-run
 	$(BIN)/facedex demo
@@ -20,6 +25,10 @@ check: $(VENV)/.ready-to-test
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# Half an hour on two cores with these sizes. With photos it is told how quick and how right embedding is; without, that is left out.
+bench: $(VENV)/.ready-to-bench
+	$(BIN)/python bench/all.py --faces $(FACES) --photos "$(PHOTOS)" --out "$(BENCH_OUT)"
 
 format: $(VENV)/.ready-to-test
 	$(BIN)/ruff check --fix
@@ -52,3 +61,9 @@ $(VENV)/.ready-to-test: pyproject.toml constraints.txt $(VENV)/.python-$(VERSION
 	@echo "Installing Facedex, what it needs and its test tools into $(VENV) (about 300 MB to download, once) ..."
 	$(INSTALL) --editable '.[dev]'
 	@touch $@ $(VENV)/.ready-to-run
+
+# Some peers are built from source: without a compiler they are missing, and left out.
+$(VENV)/.ready-to-bench: $(VENV)/.ready-to-test
+	@echo "Installing what Facedex is measured beside into $(VENV) ..."
+	@$(INSTALL) --editable '.[bench]' || echo "Not all peers could be installed; those that are missing are left out." >&2
+	@touch $@

@@ -1,0 +1,352 @@
+"""What docs/benchmarks.md can say: sentences and tables, each a function of the figures by bench.
+
+One that doesn't find a figure raises (LookupError, TypeError, ValueError), and is left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from statistics import median
+from typing import Any
+
+from bench.charts import HERE, WIRE, memory, place
+
+Figures = Mapping[str, Any]  # of all benches, by name
+Told = Callable[[Figures], str | None]
+
+_DEFAULT = 300  # candidates of a search
+_EQUAL = 0.99  # recall at which engines are compared
+_NEVER = 0.999  # of the exact search's rank-1: as good as never wrong on account of the index
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """In Markdown; columns of numbers to the right."""
+    cells = [list(row) for row in rows]
+    right = [all(_is_number(row[at]) for row in cells) for at in range(len(head))]
+    lines = [head, ["--:" if each else "---" for each in right], *cells]
+    return "\n".join(f"| {' | '.join(str(cell).replace('|', '/') for cell in line)} |" for line in lines) + "\n"
+
+
+def _is_number(cell: str) -> bool:
+    return not cell or cell.lstrip("-≤≥<>~ ")[:1].isdigit()
+
+
+def number(value: float) -> str:
+    """Three digits that count, no more: 1,234 or 12.3 or 0.012."""
+    if value >= 100:
+        return f"{value:,.0f}"
+    return f"{value:.3g}" if value else "0"
+
+
+def many(count: float) -> str:
+    """1 million, 100,000."""
+    return f"{count / 1e6:.3g} million" if count >= 1e6 else f"{count:,.0f}"
+
+
+def times(ours: float, theirs: float) -> str:
+    """How many the first are, beside the second."""
+    factor = ours / theirs
+    if 1 / 1.05 < factor < 1.05:
+        return "as many"
+    told = f"{number(factor)} times" if factor > 1 else f"{factor:.0%}" if factor > 0.1 else f"1/{1 / factor:.0f}"
+    return f"{told} as many"
+
+
+def percent(share: float) -> str:
+    """As many digits as there is something to tell."""
+    return f"{100 * share:.4g} %"
+
+
+# Searches.
+
+
+def _at(engine: Figures, effort: int) -> Figures:
+    point: Figures = next((each for each in engine["points"] if each["effort"] == effort), {})
+    return point
+
+
+def _rate(engine: Figures, clients: str) -> float:
+    """The most searches a second at a recall at which engines can be compared."""
+    return max(float(point["searches_per_second"][clients]) for point in engine["points"] if point["recall"] >= _EQUAL)
+
+
+def _best(figures: Figures, side: str, clients: str) -> tuple[str, float]:
+    rates = {}
+    for key, engine in figures["engines"].items():
+        reached = any(point["recall"] >= _EQUAL for point in engine["points"])
+        if reached and place(key, engine) == side and not key.startswith("facedex") and key != "numpy":
+            rates[engine["name"]] = _rate(engine, clients)
+    return max(rates.items(), key=lambda item: item[1])
+
+
+def search_default(every: Figures) -> str:
+    """What a search finds as it comes."""
+    figures = every["search"]
+    point = _at(figures["engines"]["facedex"], _DEFAULT)
+    return (
+        f"**Search.** Among {many(figures['faces'])} made faces, a search as it comes ({_DEFAULT} candidates) finds "
+        f"{percent(point['recall'])} of the ten nearest, and has the right person first in {percent(point['rank1'])} of searches "
+        f"(comparing with every face: {percent(figures['exact_rank1'])}). One client waits {number(point['ms']['p50'])} ms "
+        f"(median; 99th percentile: {number(point['ms']['p99'])} ms); "
+        f"16 clients get {number(point['searches_per_second']['16'])} searches a second."
+    )
+
+
+def search_beside(every: Figures) -> str:
+    """The best of the others over the wire."""
+    figures = every["search"]
+    ours = _rate(figures["engines"]["facedex"], "16")
+    name, theirs = _best(figures, WIRE, "16")
+    return (
+        f"**Beside other servers**, at a recall of {percent(_EQUAL)} or more and with 16 clients: Facedex answers {number(ours)} searches "
+        f"a second, the quickest of the others ({name}) {number(theirs)}: Facedex {times(ours, theirs)}."
+    )
+
+
+def search_in_process(every: Figures) -> str:
+    """The best library."""
+    figures = every["search"]
+    ours = _rate(figures["engines"]["facedex"], "1")
+    name, theirs = _best(figures, HERE, "1")
+    return (
+        f"**Beside a library** in the caller's own process, which has no wire, no documents, no filters and no second machine: {name} "
+        f"answers one client {number(theirs)} times a second at that recall, Facedex {number(ours)} times ({times(ours, theirs)})."
+    )
+
+
+def search_batch(every: Figures) -> str:
+    """Many in one request."""
+    point = _at(every["search"]["engines"]["facedex"], _DEFAULT)
+    batch, alone = point["batch_per_second"], point["searches_per_second"]["1"]
+    return f"**Many at once.** 50 searches in a request: {number(batch)} a second, {times(batch, alone)} as one after the other."
+
+
+def search_table(every: Figures) -> str:
+    """All points."""
+    figures = every["search"]
+    head = (
+        "engine",
+        "effort",
+        "recall@10",
+        "rank-1",
+        "median ms",
+        "p95",
+        "p99",
+        "1 client /s",
+        "4 clients /s",
+        "16 clients /s",
+        "batch /s",
+    )
+    rows = []
+    for engine in figures["engines"].values():
+        for point in engine["points"]:
+            rates = point["searches_per_second"]
+            effort = f"{engine['effort']} {point['effort']}" if engine["effort"] else ""
+            waits = (number(point["ms"][at]) for at in ("p50", "p95", "p99"))
+            rate = (number(rates[clients]) if clients in rates else "" for clients in ("1", "4", "16"))
+            shares = (percent(point["recall"]), percent(point["rank1"]))
+            rows.append((engine["name"], effort, *shares, *waits, *rate, number(point["batch_per_second"])))
+    return table(head, rows)
+
+
+def cost_table(every: Figures) -> str:
+    """What each engine costs."""
+    figures, rows = every["search"], []
+    for key, engine in figures["engines"].items():
+        disk = number(engine["bytes"] / figures["faces"]) if engine.get("bytes") else ""
+        taken = memory(key, engine, figures["faces"])
+        side = "Facedex" if key.startswith("facedex") else place(key, engine)
+        rows.append((engine["name"], side, number(engine["build_seconds"]), disk, number(taken) if taken else ""))
+    return table(("engine", "asked", "seconds to build", "bytes a face on disk", "bytes a face in memory"), rows)
+
+
+# Growth.
+
+
+def growth_range(every: Figures) -> str:
+    """From the smallest to the largest."""
+    points = [point for point in every["growth"]["points"] if point.get("curve")]
+    first, last = min(points, key=lambda each: each["faces"]), max(points, key=lambda each: each["faces"])
+
+    def wait(point: Figures) -> float:
+        return float(next(each for each in point["curve"] if each["candidates"] == _effort)["ms"]["p50"])
+
+    both = {each["candidates"] for each in first["curve"]} & {each["candidates"] for each in last["curve"]}
+    _effort = min(both, key=lambda candidates: abs(candidates - _DEFAULT))
+    return (
+        f"**Growth.** From {many(first['faces'])} to {many(last['faces'])} faces ({number(last['faces'] / first['faces'])} times as many) "
+        f"one search with {_effort:,} candidates goes from {number(wait(first))} to {number(wait(last))} ms "
+        f"({number(wait(last) / wait(first))} times)."
+    )
+
+
+def growth_right(every: Figures) -> str:
+    """How far a search must look in the largest."""
+    last = max((point for point in every["growth"]["points"] if point.get("curve")), key=lambda each: each["faces"])
+    enough = [each["candidates"] for each in last["curve"] if each["rank1"] >= _NEVER * each["exact_rank1"]]
+    if not enough:
+        best = max(last["curve"], key=lambda each: each["rank1"])
+        return (
+            f"Among {many(last['faces'])} faces no number of candidates that was tried has {percent(_NEVER)} of the exact search's rank-1: "
+            f"{best['candidates']:,} have {percent(best['rank1'] / best['exact_rank1'])}."
+        )
+    return f"Among {many(last['faces'])} faces, {min(enough):,} candidates have {percent(_NEVER)} of the exact search's rank-1 or more."
+
+
+def growth_exponent(every: Figures) -> str:
+    """The fitted law."""
+    fits = {name.split("_")[0]: fit["exponent"] for name, fit in every["growth"]["fit"].items() if isinstance(fit, Mapping)}
+    said = ", ".join(f"{name} N^{exponent:.2f}" for name, exponent in fits.items())
+    return f"Fitted to all sizes: {said}." if said else ""
+
+
+def growth_table(every: Figures) -> str:
+    """A row for each size."""
+    rows = []
+    for point in every["growth"]["points"]:
+        gigabytes = [number(point[key] / 1e9) if point.get(key) else "" for key in ("disk_bytes", "ram_bytes")]
+        seconds = [number(point[key]) if point.get(key) is not None else "" for key in ("build_seconds", "merge_seconds")]
+        for each in point["curve"]:
+            exact = each.get("exact_rank1")
+            share = percent(each["rank1"] / exact) if exact else ""
+            searched = (f"{each['candidates']:,}", percent(each["recall"]), share, number(each["ms"]["p50"]), number(each["ms"]["p99"]))
+            rows.append((f"{point['faces']:,}", str(point.get("segments", "")), *seconds, *gigabytes, *searched))
+            gigabytes, seconds = ["", ""], ["", ""]  # once a size
+    head = ("faces", "segments", "written in s", "merged in s", "disk GB", "memory GB", "candidates", "recall@10", "rank-1 of exact")
+    return table((*head, "median ms", "p99 ms"), rows)
+
+
+# Photos.
+
+
+def embedding_ratio(every: Figures) -> str:
+    """How much quicker than DeepFace, by size."""
+    ratios = every["embedding"]["ratio_to_deepface"]
+    each = ratios if isinstance(ratios, Mapping) else {"": ratios}
+    said = ", ".join(f"{number(ratio)} times ({photo})" if photo else f"{number(ratio)} times" for photo, ratio in each.items())
+    return f"**Embedding.** Photos a CPU-second, beside DeepFace's own pipeline with the same network: {said}."
+
+
+def embedding_stages(every: Figures) -> str:
+    """Where the time goes."""
+    photos = every["embedding"]["stages"]
+    said = []
+    for photo in (next(iter(photos)), next(reversed(photos))):
+        parts = {name: ms for name, ms in photos[photo].items() if isinstance(ms, int | float)}
+        largest, whole = max(parts, key=lambda name: parts[name]), sum(parts.values())
+        said.append(f"{photo}: {number(whole)} ms a photo, {parts[largest] / whole:.0%} of it to {largest}")
+    return "; ".join(dict.fromkeys(said)) + "."
+
+
+def ingest_ratio(every: Figures) -> str:
+    """Photos a CPU-second."""
+    ingest = every["ingest"]
+    here, pool = ingest["per_cpu_second"], ingest["pool"]
+    return (
+        f"**Ingest.** {number(here['facedex'])} photos a CPU-second, {number(here['ratio'])} times DeepFace's {number(here['deepface'])}; "
+        f"two workers do {number(pool['two_workers'])} photos a second, {number(pool['ratio'])} times one."
+    )
+
+
+def throughput_ratio(every: Figures) -> str:
+    """Whether the index keeps up."""
+    figures = every["throughput"]
+    return (
+        f"Embedding and indexing together reach {percent(round(figures['ratio'], 3))} of the rate of embedding alone "
+        f"({number(figures['embed_and_index'])} and {number(figures['embed'])} photos a second)."
+    )
+
+
+def skip_rate(every: Figures) -> str:
+    """Known photos."""
+    figures = every["skip"]
+    again, first = number(figures["again"]), number(figures["first"])
+    return f"Photos that are known already are skipped at {again} a second; new ones took {first} a second."
+
+
+def batch_ratio(every: Figures) -> str:
+    """Targets together and alone."""
+    figures = every["batch"]
+    return (
+        f"{many(figures['targets'])} photos searched by one command: {number(figures['batch_per_second'])} a second, "
+        f"{number(figures['ratio'])} times one after the other, with the same answer "
+        f"for {figures['same']:,} of {figures['compared']:,} compared."
+    )
+
+
+# Right or wrong.
+
+
+def accuracy_both(every: Figures) -> str:
+    """Pairs, beside DeepFace."""
+    both = {row["pipeline"]: row for row in every["accuracy"]["rows"]}
+    ours, theirs = both["facedex"], both["deepface"]
+    return (
+        f"**Right or wrong.** Of {ours['pairs']:,} pairs of LFW, {percent(ours['accuracy'])} are judged right "
+        f"(± {percent(ours['standard_error'])}, 10 folds); by DeepFace's own pipeline "
+        f"{percent(theirs['accuracy'])} (± {percent(theirs['standard_error'])})."
+    )
+
+
+def identify_rank1(every: Figures) -> str:
+    """Rank-1 of real photos."""
+    figures = every["identify"]
+    level = next(each for each in figures["as_it_is"] if each["num_candidates"] == _DEFAULT)
+    return (
+        f"Of {figures['probes']:,} real photos searched among {figures['faces']:,} faces, the first one is the right person for "
+        f"{percent(figures['exact'])} by the exact search, for {percent(level['labelled_rank1'])} by the vector index."
+    )
+
+
+def identify_deepface(every: Figures) -> str:
+    """Beside DeepFace.find."""
+    beside = every["identify"]["deepface"]
+    ours, theirs = percent(beside["approximate"]), percent(beside["deepface"])
+    return f"In a gallery of {beside['photos']:,} photos, rank-1 is {ours}; of DeepFace.find {theirs}."
+
+
+def open_set_kept(every: Figures) -> str:
+    """What a calibration promised."""
+    rows = every["open_set"]["rows"]
+    promised, measured = (sum(row[key] for row in rows) / len(rows) for key in ("fpir_promised", "fpir"))
+    return (
+        f"A calibration that promises to take {percent(promised)} of strangers for somebody was held to it: {percent(measured)} were, "
+        f"the mean of {len(rows)} splits."
+    )
+
+
+def cluster_kept(every: Figures) -> str:
+    """What clients notice of nodes that go."""
+    figures = every["cluster"]
+    rows = figures["rows"]
+    return (
+        f"**Nodes that go.** While each of {figures['nodes']} nodes was stopped, killed and frozen, "
+        f"{sum(row['failed'] for row in rows):,} of {sum(row['searches'] for row in rows):,} searches failed, {figures['lost']:,} of "
+        f"{sum(row['written'] for row in rows):,} stored faces were lost, and the longest search "
+        f"took {number(max(row['longest'] for row in rows))} s."
+    )
+
+
+def startup_help(every: Figures) -> str:
+    """What a command costs."""
+    figures = every["startup"]
+    cpu = median(each["cpu"] for each in figures["help"].values())
+    numpy = figures["peers"]["python -c 'import numpy'"]["cpu"]
+    return (
+        f"**Cold starts.** `--help` of a command takes {number(cpu)} ms of CPU (the median of {len(figures['help'])} commands), "
+        f"{number(cpu / numpy)} times what Python takes to start and import numpy ({number(numpy)} ms)."
+    )
+
+
+def startup_search(every: Figures) -> str:
+    """A whole search."""
+    each = every["startup"]["at_work"]["search PHOTO"]
+    return f"`facedex search PHOTO`, from a cold start to the answer: {number(each['wall'])} ms, of which {number(each['cpu'])} ms are CPU."
+
+
+def guard_table(every: Figures) -> str:
+    """The bounds that CI holds."""
+    from bench.guard import RULES
+
+    rows = [(RULES[name].what, RULES[name].beside, number(each["ratio"]), number(each["bound"])) for name, each in every["guard"].items()]
+    return "What CI holds (`bench/guard.py`): Facedex's time divided by its peer's.\n\n" + table(("", "beside", "ratio", "at most"), rows)

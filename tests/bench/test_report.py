@@ -1,0 +1,225 @@
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from bench import charts, report, sentences
+from bench.results import keep
+
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+def point(effort: int, recall: float, rate: float) -> dict[str, Any]:
+    rates = {"1": rate, "4": 2 * rate, "16": 3 * rate}
+    ms = {"p50": 1000 / rate, "p95": 2000 / rate, "p99": 3000 / rate}
+    return {
+        "effort": effort,
+        "recall": recall,
+        "rank1": 0.98 * recall,
+        "ms": ms,
+        "searches_per_second": rates,
+        "batch_per_second": 4 * rate,
+    }
+
+
+def engine(name: str, rate: float, **more: Any) -> dict[str, Any]:
+    points = [point(30, 0.97, 2 * rate), point(300, 0.995, rate), point(1000, 1.0, rate / 2)]
+    return {
+        "name": name,
+        "effort": "effort",
+        "build_seconds": 12.5,
+        "bytes": 9_000_000,
+        "process_bytes": 5_000_000,
+        "points": points,
+        **more,
+    }
+
+
+def curve(faces: int) -> list[dict[str, Any]]:
+    return [
+        {"candidates": candidates, "recall": 0.99, "rank1": 0.97 if candidates < 100 else 0.98, "exact_rank1": 0.98}
+        | {"ms": {"p50": faces**0.2 + candidates / 100, "p95": 9.0, "p99": 12.0}, "batch_per_second": 400.0}
+        for candidates in (30, 100, 300)
+    ]
+
+
+EXAMPLES: dict[str, dict[str, Any]] = {
+    "search": {
+        "faces": 10_000,
+        "probes": 500,
+        "exact_rank1": 0.98,
+        "engines": {
+            "facedex": engine("Facedex", 300.0),
+            "facedex-hnsw": engine("Facedex, hnsw", 320.0),
+            "pgvector": engine("pgvector", 200.0, memory_bytes=7_000_000),
+            "another": engine("Another server", 150.0, wire=True),
+            "numpy": engine("numpy, every vector", 900.0, points=[point(0, 1.0, 900.0)], effort=""),
+            "faiss-hnsw": engine("faiss HNSW", 9_000.0),
+        },
+    },
+    "growth": {
+        "points": [
+            {"faces": faces, "segments": 4, "build_seconds": faces / 4000, "merge_seconds": faces / 9000, "curve": curve(faces)}
+            | {"disk_bytes": 900 * faces, "ram_bytes": 3e8 + 200 * faces}
+            for faces in (10_000, 100_000, 1_000_000)
+        ],
+        "fit": {"latency_ms": {"exponent": 0.2}},
+        "projection": {},
+    },
+    "embedding": {
+        "stages": {"LFW": {"decode": 1.1, "detect": 8.0, "embed": 7.0}, "12 MP": {"decode": 70.0, "detect": 390.0, "embed": 7.0}},
+        "ratio_to_deepface": {"LFW": 11.2},
+    },
+    "startup": {
+        "turns": 3,
+        "peers": {
+            "python -c pass": {"wall": 20, "cpu": 15, "numpys": 0.2},
+            "python -c 'import numpy'": {"wall": 100, "cpu": 90, "numpys": 1},
+        },
+        "help": {"status": {"wall": 300, "cpu": 270, "numpys": 3.0}},
+        "at_work": {"search PHOTO": {"wall": 1500, "cpu": 900, "numpys": 10.0}},
+    },
+    "ingest": {
+        "per_cpu_second": {"facedex": 50.0, "deepface": 4.5, "ratio": 11.1},
+        "pool": {"one_worker": 50.0, "two_workers": 98.0, "ratio": 1.96},
+    },
+    "throughput": {"embed": 100.0, "embed_and_index": 98.0, "ratio": 0.98},
+    "skip": {"first": 100, "again": 20_000},
+    "batch": {"targets": 2000, "batch_per_second": 90.0, "ratio": 1.4, "same": 500, "compared": 500},
+    "identify": {
+        "probes": 4911,
+        "faces": 7319,
+        "exact": 0.966,
+        "as_it_is": [{"num_candidates": 300, "labelled_rank1": 0.966}],
+        "deepface": {"photos": 200, "approximate": 0.97, "deepface": 0.96},
+    },
+    "accuracy": {
+        "rows": [
+            {"pipeline": name, "pairs": 6000, "accuracy": accuracy, "standard_error": 0.0012}
+            for name, accuracy in (("facedex", 0.986), ("deepface", 0.968))
+        ]
+    },
+    "open_set": {"rows": [{"fpir_promised": 0.01, "fpir": 0.011}, {"fpir_promised": 0.01, "fpir": 0.009}]},
+    "cluster": {"nodes": 3, "lost": 0, "rows": [{"searches": 9000, "failed": 0, "written": 400, "longest": 3.2}]},
+    "guard": {"search": {"ratio": 3.1, "bound": 6.0}},
+}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for name, figures in EXAMPLES.items():
+        keep(tmp_path / "benchmarks" / f"{name}.json", name, figures, command=[f"bench/{name}.py"])
+    return tmp_path / "benchmarks"
+
+
+def test_everything_that_was_kept_is_told(folder: Path) -> None:
+    page = report.write(folder)
+    assert page == folder.with_suffix(".md")
+    text = page.read_text()
+    for title in report.SECTIONS:
+        assert f"## {title}\n" in text
+    figures = dict(EXAMPLES)
+    for section in report.SECTIONS.values():
+        for said in (*section.sentences, *section.tables):
+            told = said(figures)
+            assert told, said.__name__
+            assert told.strip() in text
+    for name, figures_of in EXAMPLES.items():
+        assert f"`python bench/{name}.py`" in text, figures_of
+    for picture in re.findall(r"!\[[^]]+\]\(([^)]+)\)", text):
+        assert (page.parent / picture).is_file()
+    assert text.count("![") == len(charts.CHARTS)
+    assert "nan" not in text
+
+
+def test_what_it_says_is_what_was_measured() -> None:
+    assert "finds 99.5 % of the ten nearest" in sentences.search_default(EXAMPLES)
+    # At 99 % or more, the quickest of those that is no Facedex.
+    assert "Facedex answers 900 searches a second, the quickest of the others (pgvector) 600: Facedex 1.5 times" in sentences.search_beside(
+        EXAMPLES
+    )
+    assert "faiss HNSW answers one client 9,000" in sentences.search_in_process(EXAMPLES)
+    assert "1/30 as many" in sentences.search_in_process(EXAMPLES)
+    assert "From 10,000 to 1 million faces (100 times as many)" in sentences.growth_range(EXAMPLES)
+    assert "Among 1 million faces, 100 candidates" in sentences.growth_right(EXAMPLES)
+    assert "98.6 % are judged right" in sentences.accuracy_both(EXAMPLES)
+    assert "promises to take 1 % of strangers for somebody was held to it: 1 % were" in sentences.open_set_kept(EXAMPLES)
+
+
+def test_charts_are_drawn_on_white_with_their_names(folder: Path) -> None:
+    report.write(folder)
+    for name in charts.CHARTS:
+        picture = ElementTree.parse(folder / f"{name}.svg").getroot()  # noqa: S314 - our own
+        assert any(each.get("fill") == "white" for each in picture.iter(f"{SVG}rect")), name
+    words = "".join(ElementTree.parse(folder / "search-rates.svg").getroot().itertext())  # noqa: S314
+    for word in ("Facedex", "pgvector", "Another server", "faiss HNSW", "1 client", "16 clients", "searches a second"):
+        assert word in words
+
+
+def test_over_the_wire_and_in_process_are_told_apart() -> None:
+    titles = {part["title"]: {row["engine"] for row in part["data"]["values"]} for part in charts.rates(EXAMPLES["search"])["vconcat"]}
+    wire, here = titles.values()
+    assert wire == {"Facedex", "Facedex, hnsw", "pgvector", "Another server"}
+    assert here == {"Facedex", "numpy, every vector", "faiss HNSW"}
+
+
+def test_memory_of_a_server_is_not_that_of_its_client() -> None:
+    engines = EXAMPLES["search"]["engines"]
+    assert charts.memory("another", engines["another"], 10_000) is None
+    assert charts.memory("pgvector", engines["pgvector"], 10_000) == 700
+    assert charts.memory("faiss-hnsw", engines["faiss-hnsw"], 10_000) == 500
+
+
+def test_without_results_it_says_so_and_old_charts_go(folder: Path) -> None:
+    report.write(folder)
+    for file in folder.glob("*.json"):
+        file.unlink()
+    (folder / "broken.json").write_text("{")
+    assert "No results" in report.write(folder).read_text()
+    assert [each.name for each in folder.iterdir()] == ["broken.json"]
+
+
+@pytest.mark.parametrize("left", list(EXAMPLES))
+def test_one_bench_alone_is_enough(left: str) -> None:
+    document = {"bench": left, "figures": EXAMPLES[left]}
+    assert "## How they were taken" in report.text({left: document}, [], "benchmarks")
+
+
+def parts(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """The way to every part of a document."""
+    steps = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    return [way for key, each in steps for way in ((*path, key), *parts(each, (*path, key)))]
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.sampled_from(parts(EXAMPLES)), min_size=1, max_size=8), st.booleans())
+def test_whatever_is_missing_is_left_out(ways: list[tuple[Any, ...]], empty: bool) -> None:
+    broken = json.loads(json.dumps(EXAMPLES))
+    for *path, last in ways:
+        place: Any = broken
+        try:
+            for key in path:
+                place = place[key]
+            if empty:
+                place[last] = None
+            else:
+                del place[last]
+        except (LookupError, TypeError):  # it is gone already
+            continue
+    documents = {name: {"bench": name, "figures": figures} for name, figures in broken.items() if isinstance(figures, dict)}
+    text = report.text(documents, [], "benchmarks")
+    assert text.startswith("# Benchmarks")
+    assert empty or "None" not in text
+    for _, chart in charts.CHARTS.values():
+        for document in documents.values():
+            try:
+                json.dumps(chart(document["figures"]))
+            except report.MISSING:
+                continue
