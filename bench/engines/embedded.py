@@ -121,7 +121,7 @@ class Lance(_Folder):
         self._table.optimize()
 
     def find(self, probe: Vectors, k: int, effort: int) -> Sequence[Any]:
-        asked = self._table.search(probe).select(["row"]).disable_scoring_autoprojection().limit(k).ef(max(effort, k)).nprobes(1)
+        asked = self._table.search(probe).select(["row", "_distance"]).limit(k).ef(max(effort, k)).nprobes(1)
         found: Sequence[Any] = asked.to_arrow()["row"].to_pylist()
         return found
 
@@ -129,9 +129,10 @@ class Lance(_Folder):
 class DeepfaceFind(_Folder):
     """``DeepFace.find`` as people call it, over the datastore that it keeps beside the photos.
 
-    The code is DeepFace's own; the datastore is written by DeepFace's own writer, but with vectors that are known, and a model of ours in
-    its registry takes the vector out of the "photo" that is searched for (see bench/engines/prepared). Not counted, then: detection, alignment
-    and embedding; and, as ``refresh_database`` is off, the listing and hashing of all photos before each search, which is on by default.
+    The code is DeepFace's own; the datastore is written by DeepFace's own writer, but with vectors that are known, and a model of ours
+    in its registry takes the vector out of the "photo" that is searched for (see bench/engines/prepared). Not counted, then: detection,
+    alignment and embedding; and, as ``refresh_database`` is off, the listing and hashing of all photos before each search, which is on
+    by default.
     """
 
     name, effort = "DeepFace.find", ""

@@ -111,9 +111,9 @@ class DeepfaceSearch(_Postgres):
     """``DeepFace.register`` and ``DeepFace.search`` on its "pgvector" back end, with the index that DeepFace makes for it.
 
     The code is DeepFace's own; a model of ours in its registry takes the vector out of the "photo" that it is given (see
-    bench/engines/prepared), so that no detection, alignment or embedding is counted. Nor are the crops that DeepFace stores with each face: they would be 270 kB
-    each, hashed as JSON; here they are as small as the vector. It never sets ``ef_search``, whose default is 40: here it is set on its
-    connections.
+    bench/engines/prepared), so that no detection, alignment or embedding is counted. Nor are the crops that DeepFace stores with each
+    face: they would be 270 kB each, hashed as JSON; here they are as small as the vector. It never sets ``ef_search``, whose default is
+    40: here it is set on its connections.
     """
 
     name, effort = "DeepFace.search, pgvector", "ef_search (default 40)"
