@@ -127,7 +127,7 @@ class Milvus(Served):
     """Milvus, the whole server as its makers last put it into a package (2.3): newer ones come as containers only."""
 
     name, effort = "Milvus 2.3", "ef"
-    note = "the newest server that comes as a package; today's Milvus is three years younger"
+    note = "the newest server that comes as a package; today's Milvus is almost three years younger"
     efforts = (10, 30, 100, 300, 1000)
     packages = ("milvus", "pymilvus")
     _milvus: Any = None
