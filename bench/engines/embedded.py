@@ -144,11 +144,11 @@ class DeepfaceFind(_Folder):
     _TABLE: ClassVar[str] = "pandas"
 
     def build(self, blocks: Iterable[Vectors], count: int) -> None:
-        from deepface.modules import filestore, recognition
-
         from bench.engines.prepared import plug_in
 
         plug_in()
+        from deepface.modules import filestore, recognition
+
         box = {"target_x": 70, "target_y": 70, "target_w": 110, "target_h": 110}
         faces = [
             {"identity": str(row + number), "hash": f"{row + number:040}", "embedding": vector.tolist(), **box}
