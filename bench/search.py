@@ -1,27 +1,30 @@
 """Facedex beside other ways to search vectors: the same made faces, the same probes, in one run.
 
-For each: how long it takes to build, what it keeps on disk, the memory it took; and, by how far it looks, how much it finds (recall@10, and
-rank-1: is the nearest face the same person's?), how long one client waits, and how many searches a second 1, 4 and 16 clients get. Curves,
-not points: of two ways, compare what they cost at equal recall.
+For each: how long it takes to build, what it takes of disk and memory; and, by how far it looks, how much it finds (recall@10, and
+rank-1: is the nearest face the same person's?), how long one client waits, and how many searches a second 1, 4 and 16 clients get.
+Curves, not points: of two ways, compare what they cost at equal recall. docs/peers.md says how each is run.
 
     python bench/search.py --faces 100000 --engines facedex,faiss-hnsw,pgvector
 
-The peers come with `pip install 'facedex[bench]'`; what isn't installed is left out, and said. A node of Facedex's own is used, with the
-settings of FACEDEX_*; what is made in it is deleted.
+The peers come with `pip install 'facedex[bench]'`; what isn't installed is left out, and said. Each is measured in a process of its own. A
+node of Facedex's own is used, with the settings of FACEDEX_*; what is made in it is deleted.
 """
 
 from __future__ import annotations
 
+import gc
 import json as jsons
+import multiprocessing
 import os
 import platform
 import sys
-import threading
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor
+from datetime import UTC, datetime
+from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import numpy as np
 import psutil
@@ -30,9 +33,10 @@ import typer
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # run as a program, from anywhere
 
-from bench.engines import Engine  # noqa: E402
+from bench.clients import PROCESSES, Clients  # noqa: E402
+from bench.engines import ENGINES  # noqa: E402
+from bench.engines.engine import Engine  # noqa: E402
 from bench.population import Faces, Population  # noqa: E402
-from bench.servers import ENGINES  # noqa: E402
 from core.terminal import say, show, table  # noqa: E402
 
 if TYPE_CHECKING:
@@ -43,7 +47,25 @@ if TYPE_CHECKING:
 _K = 10
 _CLIENTS = (1, 4, 16)
 _BATCH = 50
-_WARM = 50  # probes that are not timed
+
+
+class Plan(NamedTuple):
+    """What is measured, and how long."""
+
+    people: int
+    photos: int  # of each
+    seed: int
+    seconds: float  # for each number of clients
+    processes: int  # of the clients of servers
+
+    @property
+    def faces(self) -> int:
+        """In all."""
+        return self.people * self.photos
+
+    def gallery(self) -> Iterator[Faces]:
+        """The faces."""
+        return Population.load().gallery(self.people, self.photos, self.seed)
 
 
 def exact(gallery: Iterator[Faces], probes: Vectors, k: int) -> NDArray[np.int64]:
@@ -60,14 +82,13 @@ def exact(gallery: Iterator[Faces], probes: Vectors, k: int) -> NDArray[np.int64
     return rows
 
 
-def measure(engine: Engine, effort: int, probes: Faces, truth: NDArray[np.int64], photos: int, seconds: float) -> dict[str, Any]:
-    """One point of an engine's curve."""
-    found = [list(engine.find(probe, _K, effort)) for probe in probes.vectors]
+def measure(engine: Engine, effort: int, probes: Faces, truth: NDArray[np.int64], plan: Plan, clients: Clients) -> dict[str, Any]:
+    """One point of an engine's curve. What is timed is asked for once before."""
+    engine.prepare(effort)
+    found = [engine.rows(engine.find(probe, _K, effort)) for probe in probes.vectors]
     recall = float(np.mean([len(set(rows) & set(map(int, known))) / _K for rows, known in zip(found, truth, strict=True)]))
-    right = [bool(rows) and rows[0] // photos == person for rows, person in zip(found, probes.people, strict=True)]
+    right = [bool(rows) and rows[0] // plan.photos == person for rows, person in zip(found, probes.people, strict=True)]
     waits = []
-    for probe in probes.vectors[:_WARM] if len(probes.vectors) > 2 * _WARM else ():
-        engine.find(probe, _K, effort)
     for probe in probes.vectors:
         begun = time.perf_counter()
         engine.find(probe, _K, effort)
@@ -81,48 +102,50 @@ def measure(engine: Engine, effort: int, probes: Faces, truth: NDArray[np.int64]
         "recall": round(recall, 4),
         "rank1": round(float(np.mean(right)), 4),
         "ms": {f"p{at}": round(float(np.percentile(waits, at)) * 1000, 3) for at in (50, 95, 99)},
-        "searches_per_second": {str(clients): round(_rate(engine, effort, probes.vectors, clients, seconds), 1) for clients in _CLIENTS},
+        "searches_per_second": {str(many): round(clients.rate(many, effort, plan.seconds), 1) for many in _CLIENTS},
         "batch_per_second": round(batch, 1),
     }
 
 
-def _rate(engine: Engine, effort: int, probes: Vectors, clients: int, seconds: float) -> float:
-    """Searches a second that so many clients get together, each asking again as soon as it is answered."""
-    over = time.perf_counter() + seconds
-    start = threading.Barrier(clients)
-
-    def ask(first: int) -> int:
-        start.wait()
-        done = 0
-        while time.perf_counter() < over:
-            engine.find(probes[(first + done) % len(probes)], _K, effort)
-            done += 1
-        return done
-
-    with ThreadPoolExecutor(clients) as pool:
-        begun = time.perf_counter()
-        return sum(pool.map(ask, range(clients))) / (time.perf_counter() - begun)
-
-
-def run(
-    name: str, population: Population, shape: tuple[int, int, int], probes: Faces, truth: NDArray[np.int64], seconds: float
-) -> dict[str, Any]:
-    """Builds one engine, and measures its curve."""
-    people, photos, seed = shape
+def run(name: str, plan: Plan, probes: Faces, truth: NDArray[np.int64]) -> dict[str, Any]:
+    """Builds one engine, and measures its curve; in a process where nothing else was measured before."""
     engine = ENGINES[name]()
+    for module in engine.modules:
+        import_module(module)
+    next(plan.gallery())  # what making faces needs is not the engine's
     before = _memory()
+    probes, truth = Faces(probes.vectors[: engine.asks], probes.people[: engine.asks]), truth[: engine.asks]
     begun = time.perf_counter()
     try:
-        engine.build((block.vectors for block in population.gallery(people, photos, seed)), people * photos)
+        engine.build((block.vectors for block in plan.gallery()), plan.faces)
         built = time.perf_counter() - begun
-        figures = {"name": engine.name, "effort": engine.effort, "build_seconds": round(built, 2), "bytes": engine.disk()}
-        figures["process_bytes"] = max(0, _memory() - before)
-        return figures | {"points": [measure(engine, effort, probes, truth, photos, seconds) for effort in engine.efforts]}
+        own = max(0, _memory() - before)
+        figures = {
+            "name": engine.name,
+            "effort": engine.effort,
+            "note": engine.note,
+            "served": engine.served,
+            "probes": len(probes.people),
+            "build_seconds": round(built, 2),
+            "bytes": engine.disk(),
+            "process_bytes": own,
+        }
+        with Clients(engine, probes.vectors, _K, plan.processes) as clients:
+            figures["points"] = [measure(engine, effort, probes, truth, plan, clients) for effort in engine.efforts]
+        # After the searches: a server maps in what it needs. Of an engine in this process: what it was built in.
+        figures["memory_bytes"] = engine.memory() if engine.served else own
+        return figures | {"versions": engine.versions()} | engine.details()
     finally:
         engine.close()
 
 
+def _apart(name: str, plan: Plan, probes: Faces, truth: NDArray[np.int64]) -> dict[str, Any]:
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(run, name, plan, probes, truth).result()
+
+
 def _memory() -> int:
+    gc.collect()
     return int(psutil.Process().memory_info().rss)
 
 
@@ -146,29 +169,35 @@ def main(
     probes: Annotated[int, typer.Option(help="How many faces are looked for.")] = 500,
     engines: Annotated[str, typer.Option(help="Which, by comma.")] = ",".join(ENGINES),
     seconds: Annotated[float, typer.Option(help="For each number of clients.")] = 3.0,
+    client_processes: Annotated[int, typer.Option(help="That the clients of a server run in; 0: in threads of the engine's.")] = PROCESSES,
     seed: Annotated[int, typer.Option(help="Of the population.")] = 0,
     out: Annotated[Path | None, typer.Option(help="Keep the figures, as JSON.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Measures the engines one after the other."""
-    population = Population.load()
-    shape = (faces // photos, photos, seed)
-    asked = population.probes(min(probes, shape[0]), seed)
-    truth = exact(population.gallery(*shape), asked.vectors, _K)
+    unknown = sorted(set(engines.split(",")) - set(ENGINES))
+    if unknown:
+        raise typer.BadParameter(f"there is no engine {unknown[0]!r}: choose of {', '.join(ENGINES)}.")
+    plan = Plan(faces // photos, photos, seed, seconds, client_processes)
+    asked = Population.load().probes(min(probes, plan.people), seed)
+    truth = exact(plan.gallery(), asked.vectors, _K)
     rank1 = float(np.mean(truth[:, 0] // photos == asked.people))
     document: dict[str, Any] = {
+        "command": ["python", "bench/search.py", *sys.argv[1:]],
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": machine(),
-        "faces": shape[0] * photos,
+        "faces": plan.faces,
+        "photos": photos,
+        "seed": seed,
+        "seconds": seconds,
+        "client_processes": client_processes,
         "probes": len(asked.people),
         "exact_rank1": round(rank1, 4),
+        "left_out": {},
         "engines": {},
     }
     for name in engines.split(","):
-        say(f"{name} ...")
-        try:
-            document["engines"][name] = run(name, population, shape, asked, truth, seconds)
-        except ImportError as error:
-            say(f"{name} is left out: {error}.")
+        _add(document, name, plan, asked, truth)
         if out is not None:  # what is measured is not lost with what comes after
             out.write_text(jsons.dumps(document, indent=1) + "\n")
     if json:
@@ -177,12 +206,33 @@ def main(
         _tell(document)
 
 
+def _add(document: dict[str, Any], name: str, plan: Plan, probes: Faces, truth: NDArray[np.int64]) -> None:
+    most = ENGINES[name].most
+    if most is not None and plan.faces > most:
+        why = f"with more than {most:,} faces it takes hours"
+    else:
+        say(f"{name} ...")
+        try:
+            document["engines"][name] = _apart(name, plan, probes, truth)
+            return
+        except ImportError as error:
+            why = str(error)
+        except Exception as error:  # noqa: BLE001  of the others nothing is lost
+            why = f"{type(error).__name__}: {error}"
+    document["left_out"][name] = why
+    say(f"{name} is left out: {why}.")
+
+
 def _tell(document: dict[str, Any]) -> None:
     numbers = ("effort", "recall@10", "rank-1", "median ms", "1 client /s", "16 clients /s", "batch /s")
     shown = table("engine", *numbers, right=numbers)
     for figures in document["engines"].values():
-        size = f"{figures['bytes'] / document['faces']:.0f} bytes a face" if figures["bytes"] else ""
-        shown.add_row(f"{figures['name']}: built in {figures['build_seconds']:.0f} s, {size}", *([""] * len(numbers)))
+        told = (
+            f"{figures['name']}: built in {figures['build_seconds']:.0f} s, {figures['bytes'] / document['faces']:.0f} bytes a face on disk"
+        )
+        if figures["memory_bytes"] is not None:
+            told += f", {figures['memory_bytes'] / 1e6:.0f} MB in memory"
+        shown.add_row(told, *([""] * len(numbers)))
         for point in figures["points"]:
             rates = point["searches_per_second"]
             cells = (

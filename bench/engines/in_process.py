@@ -1,57 +1,21 @@
-"""Vector search in this process: what Facedex is measured beside. Each is built from the same stream of vectors.
-
-Vectors have length 1, so that inner product is cosine. A row is a number from 0, in the order of the stream.
-"""
+"""Vector search in this process, in memory."""
 
 from __future__ import annotations
 
 import os
 import tempfile
-from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from bench.engines.engine import EF_CONSTRUCTION, Engine, M
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Vectors = NDArray[np.float32]
-
-M, EF_CONSTRUCTION = 16, 100  # of every graph, as in a collection
-
-
-class Engine(ABC):
-    """One way to search."""
-
-    name: ClassVar[str]
-    effort: ClassVar[str]  # what its number of effort is called
-    efforts: ClassVar[Sequence[int]]
-
-    @abstractmethod
-    def build(self, blocks: Iterable[Vectors], count: int) -> None:
-        """Takes all vectors in, until they can be found.
-
-        Args:
-            blocks: (n, dims) each.
-            count: of the vectors in all.
-        """
-
-    @abstractmethod
-    def find(self, probe: Vectors, k: int, effort: int) -> Sequence[int]:
-        """The rows of the k nearest of one probe, (dims,), best first. Called by several threads."""
-
-    def many(self, probes: Vectors, k: int, effort: int) -> Sequence[Sequence[int]]:
-        """The same for many probes at once."""
-        return [self.find(probe, k, effort) for probe in probes]
-
-    @abstractmethod
-    def disk(self) -> int:
-        """Bytes that it keeps on disk, or would."""
-
-    def close(self) -> None:  # noqa: B027  most have nothing to end
-        """Ends it, where there is something to end."""
 
 
 class Brute(Engine):
@@ -59,18 +23,19 @@ class Brute(Engine):
 
     name, effort = "numpy, every vector", ""
     efforts = (0,)
+    packages, modules = ("numpy",), ("numpy",)
 
     def build(self, blocks: Iterable[Vectors], count: int) -> None:
         self._all: Vectors = np.concatenate(list(blocks))
 
-    def find(self, probe: Vectors, k: int, effort: int) -> Sequence[int]:
+    def find(self, probe: Vectors, k: int, effort: int) -> Sequence[Any]:
         return self.many(probe[None], k, effort)[0]
 
-    def many(self, probes: Vectors, k: int, effort: int) -> Sequence[Sequence[int]]:
+    def many(self, probes: Vectors, k: int, effort: int) -> Sequence[Sequence[Any]]:
         likeness = probes @ self._all.T
         best = np.argpartition(-likeness, k, axis=1)[:, :k]
         order = np.argsort(-np.take_along_axis(likeness, best, 1), axis=1, kind="stable")
-        return [list(map(int, row)) for row in np.take_along_axis(best, order, 1)]
+        return np.take_along_axis(best, order, 1)  # type: ignore[no-any-return, return-value]
 
     def disk(self) -> int:
         return int(self._all.nbytes)
@@ -82,11 +47,11 @@ class _Faiss(Engine):
     def _efforts(self, effort: int) -> Any:
         raise NotImplementedError
 
-    def find(self, probe: Vectors, k: int, effort: int) -> Sequence[int]:
+    def find(self, probe: Vectors, k: int, effort: int) -> Sequence[Any]:
         return self.many(probe[None], k, effort)[0]
 
-    def many(self, probes: Vectors, k: int, effort: int) -> Sequence[Sequence[int]]:
-        return [list(map(int, row)) for row in self._index.search(probes, k, params=self._efforts(effort))[1]]
+    def many(self, probes: Vectors, k: int, effort: int) -> Sequence[Sequence[Any]]:
+        return self._index.search(probes, k, params=self._efforts(effort))[1]  # type: ignore[no-any-return, return-value]
 
     def disk(self) -> int:
         import faiss
@@ -102,6 +67,7 @@ class FaissHnsw(_Faiss):
 
     name, effort = "faiss HNSW", "efSearch"
     efforts = (10, 30, 100, 300, 1000)
+    packages, modules = ("faiss-cpu",), ("faiss",)
 
     def build(self, blocks: Iterable[Vectors], count: int) -> None:
         import faiss
@@ -123,6 +89,7 @@ class FaissIvfPq(_Faiss):
 
     name, effort = "faiss IVF-PQ", "nprobe"
     efforts = (1, 4, 16, 64, 256)
+    packages, modules = ("faiss-cpu",), ("faiss",)
 
     def build(self, blocks: Iterable[Vectors], count: int) -> None:
         import faiss
@@ -135,7 +102,8 @@ class FaissIvfPq(_Faiss):
                 self._index.add(waiting.pop())
             elif sum(map(len, waiting)) >= min(count, 40 * lists):
                 dims = block.shape[1]
-                self._index = faiss.index_factory(dims, f"IVF{lists},PQ{dims // 4}", faiss.METRIC_INNER_PRODUCT)
+                # "np": without polysemous codes, which take minutes to train and are of no use to these searches.
+                self._index = faiss.index_factory(dims, f"IVF{lists},PQ{dims // 4}np", faiss.METRIC_INNER_PRODUCT)
                 self._index.train(np.concatenate(waiting))
                 self._index.add(np.concatenate(waiting))
                 waiting.clear()
@@ -151,6 +119,7 @@ class Usearch(Engine):
 
     name, effort = "usearch", "expansion"
     efforts = (10, 30, 100, 300, 1000)
+    packages, modules = ("usearch",), ("usearch.index",)
 
     def build(self, blocks: Iterable[Vectors], count: int) -> None:
         from usearch.index import Index
@@ -162,9 +131,14 @@ class Usearch(Engine):
             self._index.add(np.arange(done, done + len(block)), block)
             done += len(block)
 
-    def find(self, probe: Vectors, k: int, effort: int) -> Sequence[int]:
+    def prepare(self, effort: int) -> None:
         self._index.expansion_search = effort  # type: ignore[misc]
-        return [int(key) for key in self._index.search(probe, k).keys]
+
+    def find(self, probe: Vectors, k: int, effort: int) -> Sequence[Any]:
+        return self._index.search(probe, k, threads=1).keys  # type: ignore[no-any-return, return-value]
+
+    def many(self, probes: Vectors, k: int, effort: int) -> Sequence[Sequence[Any]]:
+        return self._index.search(probes, k).keys  # type: ignore[no-any-return, return-value]
 
     def disk(self) -> int:
         return int(self._index.serialized_length)
@@ -175,6 +149,7 @@ class Voyager(Engine):
 
     name, effort = "Voyager", "query_ef"
     efforts = (10, 30, 100, 300, 1000)
+    packages, modules = ("voyager",), ("voyager",)
 
     def build(self, blocks: Iterable[Vectors], count: int) -> None:
         from voyager import Index, Space
@@ -184,8 +159,11 @@ class Voyager(Engine):
                 self._index = Index(Space.InnerProduct, block.shape[1], M=M, ef_construction=EF_CONSTRUCTION, max_elements=count)
             self._index.add_items(block, num_threads=os.cpu_count() or 1)
 
-    def find(self, probe: Vectors, k: int, effort: int) -> Sequence[int]:
-        return [int(row) for row in self._index.query(probe, k, query_ef=effort)[0]]
+    def find(self, probe: Vectors, k: int, effort: int) -> Sequence[Any]:
+        return self._index.query(probe, k, num_threads=1, query_ef=effort)[0]  # type: ignore[no-any-return, return-value]
+
+    def many(self, probes: Vectors, k: int, effort: int) -> Sequence[Sequence[Any]]:
+        return self._index.query(probes, k, num_threads=os.cpu_count() or 1, query_ef=effort)[0]  # type: ignore[no-any-return, return-value]
 
     def disk(self) -> int:
         return len(self._index.as_bytes())
@@ -196,6 +174,7 @@ class Hnswlib(Engine):
 
     name, effort = "hnswlib", "ef"
     efforts = (10, 30, 100, 300, 1000)
+    packages, modules = ("hnswlib",), ("hnswlib",)
 
     def build(self, blocks: Iterable[Vectors], count: int) -> None:
         import hnswlib
@@ -206,9 +185,14 @@ class Hnswlib(Engine):
                 self._index.init_index(count, M=M, ef_construction=EF_CONSTRUCTION)
             self._index.add_items(block)
 
-    def find(self, probe: Vectors, k: int, effort: int) -> Sequence[int]:
-        self._index.set_ef(max(effort, k))
-        return [int(row) for row in self._index.knn_query(probe, k, num_threads=1)[0][0]]
+    def prepare(self, effort: int) -> None:
+        self._index.set_ef(effort)
+
+    def find(self, probe: Vectors, k: int, effort: int) -> Sequence[Any]:
+        return self._index.knn_query(probe, k, num_threads=1)[0][0]  # type: ignore[no-any-return, return-value]
+
+    def many(self, probes: Vectors, k: int, effort: int) -> Sequence[Sequence[Any]]:
+        return self._index.knn_query(probes, k)[0]  # type: ignore[no-any-return, return-value]
 
     def disk(self) -> int:
         with tempfile.TemporaryDirectory() as folder:
@@ -222,6 +206,7 @@ class Annoy(Engine):
 
     name, effort = "Annoy", "search_k"
     efforts = (1_000, 10_000, 100_000)
+    packages, modules = ("annoy",), ("annoy",)
 
     def build(self, blocks: Iterable[Vectors], count: int) -> None:
         from annoy import AnnoyIndex
@@ -235,22 +220,11 @@ class Annoy(Engine):
                 done += 1
         self._index.build(50)
 
-    def find(self, probe: Vectors, k: int, effort: int) -> Sequence[int]:
-        return [int(row) for row in self._index.get_nns_by_vector(probe, k, search_k=effort)]
+    def find(self, probe: Vectors, k: int, effort: int) -> Sequence[Any]:
+        return self._index.get_nns_by_vector(probe, k, search_k=effort)  # type: ignore[no-any-return, return-value]
 
     def disk(self) -> int:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "index"
             self._index.save(str(path))
             return path.stat().st_size
-
-
-IN_PROCESS: dict[str, type[Engine]] = {
-    "numpy": Brute,
-    "faiss-hnsw": FaissHnsw,
-    "faiss-ivfpq": FaissIvfPq,
-    "hnswlib": Hnswlib,
-    "usearch": Usearch,
-    "voyager": Voyager,
-    "annoy": Annoy,
-}

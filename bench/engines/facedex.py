@@ -1,0 +1,148 @@
+"""Facedex itself, in the ways that it can keep its vectors."""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from bench.engines.engine import PAGE, Served, tree_bytes
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from es.collections import Collection
+    from es.local.node import Node
+    from ingest.writer import Work
+
+    Vectors = NDArray[np.float32]
+
+
+class Facedex(Served):
+    """A collection as an ingest makes it (whole face documents, bulk-load mode, merged), searched as a search does: with what it tells."""
+
+    name, effort = "Facedex", "num_candidates"
+    efforts = (10, 30, 100, 300, 1000)
+    packages = ("elasticsearch",)
+    index_type: ClassVar[str] = "int8_hnsw"
+    _collection: Collection | None = None
+
+    def build(self, blocks: Iterable[Vectors], count: int) -> None:
+        from core.terminal import say
+        from es import collections
+        from es.client import speaking
+        from es.documents import alias, face_id
+        from es.loading import BulkLoad
+        from faces.recipe import DEFAULT
+        from ingest.writer import Writer
+
+        name = self._at["name"] = f"bench-{uuid.uuid4().hex[:12]}"
+        self._collection = collections.create(self._client, name, DEFAULT.as_dict(), index_type=self.index_type)
+        writer = Writer(self._client, name, model=DEFAULT.model, run="bench", detection="bench")
+        with BulkLoad(self._client, name, say) as load:
+            load.begin()
+            for number, _ in enumerate(writer.write(_works(blocks))):
+                if number % PAGE == 0:
+                    load.renew()
+        with speaking():
+            self._client.indices.refresh(index=alias(name))
+        self._rows = {face_id(_sha256(row), 0, DEFAULT.model): row for row in range(count)}
+
+    def _connect(self) -> Any:
+        from core.settings import settings
+        from core.terminal import say
+        from es.client import connect
+
+        return connect(settings(), say)
+
+    def find(self, probe: Vectors, k: int, effort: int) -> Sequence[Any]:
+        return self.many(probe[None], k, effort)[0]
+
+    def many(self, probes: Vectors, k: int, effort: int) -> Sequence[Sequence[Any]]:
+        from query.knn import nearest
+
+        return nearest(self._client, self._at["name"], list(probes), k, candidates=effort)
+
+    def rows(self, found: Sequence[Any]) -> list[int]:
+        return [self._rows[hit["_id"]] for hit in found]
+
+    def disk(self) -> int:
+        from es.collections import describe
+
+        assert self._collection is not None  # noqa: S101
+        return int(describe(self._client, self._collection)["bytes"])
+
+    def memory(self) -> int | None:
+        node = self._node()
+        return None if node is None else tree_bytes(node.pid)
+
+    def _node(self) -> Node | None:
+        """The node of Facedex's own, where none was named."""
+        from core.settings import settings
+        from es.local import node, places
+
+        return node.ready(places.node_home(settings()))
+
+    def versions(self) -> dict[str, str]:
+        from es.client import server_version
+
+        return super().versions() | {"server": server_version(self._client)}
+
+    def details(self) -> dict[str, Any]:
+        from es.client import speaking
+        from es.documents import alias
+
+        with speaking():
+            indices = self._client.indices.segments(index=alias(self._at["name"]))["indices"]
+        primaries = [
+            copy for index in indices.values() for copies in index["shards"].values() for copy in copies if copy["routing"]["primary"]
+        ]
+        node = self._node()
+        return {"shards": len(primaries), "segments": sum(len(copy["segments"]) for copy in primaries), "heap": node and node.heap}
+
+    def close(self) -> None:
+        from es.collections import delete
+
+        if self._collection is not None:
+            delete(self._client, self._collection)
+            self._client.close()
+
+
+class FacedexFloat(Facedex):
+    """The same without quantisation."""
+
+    name, index_type = "Facedex, hnsw", "hnsw"
+
+
+class FacedexInt4(Facedex):
+    """The same with four bits a dimension."""
+
+    name, index_type = "Facedex, int4_hnsw", "int4_hnsw"
+
+
+class FacedexBit(Facedex):
+    """The same with one bit a dimension."""
+
+    name, index_type = "Facedex, bbq_hnsw", "bbq_hnsw"
+
+
+def _sha256(row: int) -> str:
+    return hashlib.sha256(b"%d" % row).hexdigest()
+
+
+def _works(blocks: Iterable[Vectors]) -> Iterator[Work]:
+    from faces.face import Face
+    from faces.quality import Quality
+    from ingest.writer import Work
+    from photos.sources import Source
+    from workers.worker import Outcome
+
+    quality, row = Quality(120, 90.5, 0.5, 0.9), 0
+    for block in blocks:
+        for vector in block:
+            face = Face((70, 70, 110, 110), ((90, 100),) * 5, 1.5, vector, quality=quality)
+            source = Source(f"/photos/{row // 1000:06}/{row:09}.jpg", f"person {row // 4}")
+            yield Work(source, Outcome(_sha256(row), 250, 250, (face,)))
+            row += 1
