@@ -4,6 +4,7 @@ Two questions: how many photos a CPU-second embeds (both loops in one process ea
 starts), and whether two workers are twice one (photos a second of the worker pool that `facedex ingest` uses).
 
     python bench/ingest.py --photos ../shared/faces/lfw
+    python bench/ingest.py --megapixels 2 --megapixels 12      also large photos, made of these
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # run as a program, from anywhere
 
 from bench.peers import deepface_home  # noqa: E402
+from bench.scenes import scenes  # noqa: E402
 from core.terminal import show, table  # noqa: E402
 
 Loop = Callable[[list[str]], None]
@@ -91,12 +93,12 @@ class Peer:
         self._process.join()
 
 
-def per_cpu_second(photos: list[str], rounds: int) -> dict[str, object]:
+def per_cpu_second(photos: list[str], rounds: int, warm: list[str]) -> dict[str, object]:
     """Photos a CPU-second of both, by turns over the same lots, and the ratio of each turn."""
     lots = [photos[turn::rounds] for turn in range(rounds)]
     with tempfile.TemporaryDirectory() as home:
         os.environ["DEEPFACE_HOME"] = str(deepface_home(Path(home)))
-        peers = {"facedex": Peer(_ours, photos[:3]), "deepface": Peer(_deepface, photos[:3])}
+        peers = {"facedex": Peer(_ours, warm), "deepface": Peer(_deepface, warm)}
         rates: dict[str, list[float]] = {name: [] for name in peers}
         for lot in lots:
             for name, peer in peers.items():
@@ -109,6 +111,12 @@ def per_cpu_second(photos: list[str], rounds: int) -> dict[str, object]:
         "ratio": round(statistics.median(ratios), 2),
         "ratios": [round(ratio, 2) for ratio in ratios],
     }
+
+
+def large(photos: list[str], megapixels: list[float], rounds: int) -> dict[str, dict[str, object]]:
+    """The same of scenes of each size, one a turn: DeepFace needs 20 seconds and 2.4 GB for one of 12 megapixels."""
+    with tempfile.TemporaryDirectory(prefix="facedex-bench-") as folder:
+        return {f"{size:g} MP": per_cpu_second(scenes(photos, size, rounds, Path(folder)), rounds, photos[:3]) for size in megapixels}
 
 
 def _jobs(photos: list[str]) -> Iterator[object]:
@@ -147,6 +155,7 @@ def main(
     count: Annotated[int, typer.Option(min=10, help="How many of them both embed.")] = 200,
     pool_count: Annotated[int, typer.Option(min=10, help="How many the pools embed.")] = 1000,
     rounds: Annotated[int, typer.Option(min=1, help="Turns of each comparison.")] = 5,
+    megapixels: Annotated[list[float] | None, typer.Option(help="Compare on scenes of this size, too; again for more.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Compare photos a CPU-second with DeepFace's, and two workers with one."""
@@ -157,7 +166,8 @@ def main(
     chosen = found[::step]
     figures = {
         "photos": str(photos),
-        "per_cpu_second": per_cpu_second(chosen[:count], rounds),
+        "per_cpu_second": per_cpu_second(chosen[:count], rounds, chosen[:3]),
+        "large": large(found, megapixels or [], rounds),
         "pool": both_cores(chosen[:pool_count], rounds),
     }
     if json:
@@ -166,6 +176,9 @@ def main(
     shown = table("", "photos a CPU-second", right=("photos a CPU-second",))
     for name in ("facedex", "deepface", "ratio"):
         shown.add_row(name, str(figures["per_cpu_second"][name]))  # type: ignore[index]
+    for size, each in figures["large"].items():  # type: ignore[attr-defined]
+        for name in ("facedex", "deepface", "ratio"):
+            shown.add_row(f"{size}: {name}", str(each[name]))
     pool = table("", "photos a second", right=("photos a second",))
     for name in ("one_worker", "two_workers", "ratio"):
         pool.add_row(name.replace("_", " "), str(figures["pool"][name]))  # type: ignore[index]

@@ -126,11 +126,11 @@ def to_onnx(network: Network) -> bytes:
 
     Input "chips": (n, 150, 150, 3) uint8 RGB. Output "embeddings": (n, 128) float32. The number of faces n is dynamic.
     """
-    return _Graph().build(network)
+    return Graph().build(network)
 
 
-class _Graph:
-    """Collects the nodes and weights of an ONNX graph."""
+class Graph:
+    """Collects the nodes and weights of an ONNX graph; faces.dlib_int8 makes another one of it."""
 
     def __init__(self) -> None:
         # 100 ms that only the one conversion pays
@@ -142,6 +142,7 @@ class _Graph:
         self.weights: list[Any] = []
 
     def build(self, network: Network) -> bytes:
+        """The serialised model."""
         float_, uint8 = self.onnx.TensorProto.FLOAT, self.onnx.TensorProto.UINT8
         first, *rest = network.convolutions
         x = self.node("Transpose", ["chips"], perm=[0, 3, 1, 2])
@@ -167,8 +168,7 @@ class _Graph:
 
     def block(self, x: str, side: int, channels: int, one: Convolution, two: Convolution) -> tuple[str, int, int]:
         """A residual block: two convolutions beside a skip, which is 2x2 average-pooled where the first one strides."""
-        inner = self.node("Relu", [self.convolution(x, one)])
-        inner = self.convolution(inner, two)
+        inner = self.branch(x, one, two)
         skip, skip_side = x, side
         if one.stride > 1:
             skip, skip_side = self.node("AveragePool", [x], kernel_shape=[2, 2], strides=[2, 2]), _pooled(side, 2)
@@ -179,26 +179,38 @@ class _Graph:
         skip = self.pad(skip, channels_out - channels, side - skip_side)
         return self.node("Relu", [self.node("Add", [inner, skip])]), side, channels_out
 
+    def branch(self, x: str, one: Convolution, two: Convolution) -> str:
+        """The two convolutions of a block."""
+        return self.convolution(self.node("Relu", [self.convolution(x, one)]), two)
+
     def convolution(self, x: str, layer: Convolution) -> str:
+        """A convolution of ``x``; the name of what comes out, as from all that follow."""
+        return self.convolved(x, self.weight(layer.kernel), self.weight(layer.bias), layer)
+
+    def convolved(self, x: str, kernel: str, bias: str, layer: Convolution) -> str:
+        """The same, with weights that are there by name."""
         return self.node(
             "Conv",
-            [x, self.weight(layer.kernel), self.weight(layer.bias)],
+            [x, kernel, bias],
             kernel_shape=list(layer.kernel.shape[2:]),
             strides=[layer.stride] * 2,
             pads=[layer.padding] * 4,
         )
 
     def pad(self, x: str, channels: int, pixels: int) -> str:
+        """Zeros at the end."""
         if not channels and not pixels:
             return x
         return self.node("Pad", [x, self.weight(np.array([0, 0, 0, 0, 0, channels, pixels, pixels], np.int64))])
 
     def node(self, kind: str, inputs: list[str], *, name: str | None = None, **attributes: Any) -> str:
+        """One operator."""
         name = name or f"x{len(self.nodes)}"
         self.nodes.append(self.helper.make_node(kind, inputs, [name], **attributes))
         return name
 
     def weight(self, values: NDArray[Any]) -> str:
+        """One constant."""
         name = f"w{len(self.weights)}"
         self.weights.append(self.numpy_helper.from_array(np.ascontiguousarray(values), name))
         return name

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from core.errors import PhotoError, RecipeMismatch, UsageError
+from faces import huge_pages
 from faces.face import Face, by_size, distance
 from faces.recipe import Recipe, is_default, resolve
 
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Check = Callable[[NDArray[np.uint8], tuple[int, int, int, int]], bool]
+
+MANY_PHOTOS = 50  # after which a process is taken for one that will see many more
 
 __all__ = ["Pipeline", "distance", "prepare"]
 
@@ -83,9 +86,13 @@ class _Dlib:
         self._detector = dlib_detector.DlibDetector(min_face)
         self._model = dlib_model.load()
         self._is_real = _spoof_check() if anti_spoofing else None
+        self._looks = 0
         self.spoofs = 0
 
     def find(self, pixels: NDArray[np.uint8]) -> list[Face]:
+        self._looks += 1
+        if self._looks == MANY_PHOTOS:
+            huge_pages.gather()
         found = self._detector.find(pixels)
         real = [face for face in found if self._is_real is None or self._is_real(pixels, face.box)]
         self.spoofs = len(found) - len(real)

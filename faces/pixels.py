@@ -35,6 +35,9 @@ def _strips(image: Image.Image) -> Iterator[tuple[int, Image.Image]]:
     """The top row and the rows of each, from top to bottom."""
     width, height = image.im.size
     rows = max(1, STRIP_PIXELS // width)
+    if rows >= height and image.size == (width, height):
+        yield 0, image  # a crop would be one more copy
+        return
     for top in range(0, height, rows):
         yield top, image.crop((0, top, width, min(top + rows, height)))
 

@@ -54,8 +54,10 @@ def measure(pixels: NDArray[np.uint8], face: Face) -> Quality:
 
 
 def _sharpness(grey: NDArray[np.float32]) -> float:
-    middle = grey[1:-1, 1:-1]
-    laplacian = grey[:-2, 1:-1] + grey[2:, 1:-1] + grey[1:-1, :-2] + grey[1:-1, 2:] - 4 * middle
+    laplacian = grey[:-2, 1:-1] + grey[2:, 1:-1]
+    laplacian += grey[1:-1, :-2]
+    laplacian += grey[1:-1, 2:]
+    laplacian -= 4 * grey[1:-1, 1:-1]
     return float(laplacian.var())
 
 

@@ -15,6 +15,7 @@ from core.settings import settings
 from faces import dlib_model
 from faces.dlib_detector import DlibDetector
 from faces.dlib_model import BATCH, DlibModel, load, read_pinned, weight_file
+from faces.face import distance
 
 Chips = NDArray[np.uint8]
 
@@ -46,22 +47,50 @@ def models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     settings.cache_clear()
 
 
+def by_float(chips: Chips) -> NDArray[np.float32]:
+    session = dlib_model._session(dlib_model.float_network())
+    return np.asarray(session.run(None, {"chips": chips})[0])
+
+
+def apart(ours: NDArray[np.float32], theirs: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Cosine distances, row by row."""
+    return np.array([distance(a, b.astype(np.float32)) for a, b in zip(ours, theirs, strict=True)])
+
+
 def test_equals_dlib(chips: Chips) -> None:
-    assert np.abs(load().embed(chips) - by_dlib(chips)).max() < 1e-5
+    expected = by_dlib(chips)
+    assert np.abs(by_float(chips) - expected).max() < 1e-5
+    assert apart(load().embed(chips), expected).max() < 0.001
 
 
 def test_equals_dlib_on_noise_and_flat_chips() -> None:
     noise = np.random.default_rng(0).integers(0, 256, (3, 150, 150, 3), np.uint8)
     flat = np.stack([np.full((150, 150, 3), value, np.uint8) for value in (0, 255)])
     made = np.concatenate([noise, flat])
-    assert np.abs(load().embed(made) - by_dlib(made)).max() < 1e-5
+    assert np.abs(by_float(made) - by_dlib(made)).max() < 1e-5
+    assert apart(load().embed(made), by_dlib(made)).max() < 0.01  # no faces: values beyond the ranges are cut
 
 
 @pytest.mark.photos
 def test_equals_dlib_on_lfw(shared_photos: Path) -> None:
     made = chips_of(sorted((shared_photos / "lfw").glob("*/*.jpg"))[::350])
     assert len(made) >= 20
-    assert np.abs(load().embed(made) - by_dlib(made)).max() < 1e-5
+    assert np.abs(by_float(made) - by_dlib(made)).max() < 1e-5
+    assert apart(load().embed(made), by_dlib(made)).max() < 0.001
+
+
+@pytest.mark.parametrize(
+    ("abilities", "bytes_wide"),
+    [("flags : avx2 avx512f avx512_vnni", True), ("flags : avx2 avx_vnni", True), ("flags : avx2 avx512f", False), (None, False)],
+)
+def test_bytes_are_for_processors_that_add_their_products(
+    models: Path, monkeypatch: pytest.MonkeyPatch, abilities: str, bytes_wide: bool
+) -> None:
+    monkeypatch.setattr(dlib_model, "_abilities", lambda: abilities)
+    monkeypatch.setattr(dlib_model, "_optimised", lambda network: network)
+    assert dlib_model.converted_network() == (dlib_model.int8_network() if bytes_wide else dlib_model.float_network())
+    [network] = models.glob("*.onnx")
+    assert ("int8" in network.name) == bytes_wide
 
 
 def test_a_face_does_not_depend_on_its_batch(chips: Chips) -> None:
@@ -122,8 +151,8 @@ def test_missing_weights_name_the_package(monkeypatch: pytest.MonkeyPatch) -> No
 @pytest.mark.parametrize("processor", ["known", None])
 def test_converted_into_an_empty_cache(models: Path, monkeypatch: pytest.MonkeyPatch, chips: Chips, processor: str | None) -> None:
     if processor is None:  # as on systems that don't list a processor's abilities
-        monkeypatch.setattr(dlib_model, "_processor", lambda: None)
-    np.testing.assert_allclose(DlibModel().embed(chips), by_dlib(chips), atol=1e-5)
+        monkeypatch.setattr(dlib_model, "_abilities", lambda: None)
+    assert apart(DlibModel().embed(chips), by_dlib(chips)).max() < (0.001 if processor else 1e-6)
     [network] = models.glob("*.onnx")
     assert dlib_model.PINNED[dlib_model.NETWORK_FILE][:12] in network.name
     assert dlib_model.converted_network() == network.read_bytes()

@@ -123,7 +123,7 @@ def test_prepare_makes_all_that_a_pipeline_needs(models: Path, monkeypatch: pyte
     assert len(made) == 4  # network and detector, each with its seal
     from faces import dlib_model
 
-    monkeypatch.setattr(dlib_model, "_convert", lambda: pytest.fail("converted again"))
+    monkeypatch.setattr(dlib_model, "read_network", lambda _: pytest.fail("converted again"))
     dlib_model.DlibModel()
     pipeline.Pipeline(DEFAULT)
     assert {path: path.stat().st_mtime_ns for path in models.iterdir()} == made
