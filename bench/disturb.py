@@ -123,10 +123,11 @@ class Tally:
 
 
 @contextmanager
-def clients(name: str, tally: Tally) -> Iterator[None]:
+def clients(name: str, tally: Tally, rest: float = 0.0) -> Iterator[None]:
     """For the time of the block, four clients search a collection, and an ingest writes into it; what goes wrong is counted.
 
-    The collection is to hold :func:`work` 0 to 63, whose people are named by their numbers.
+    The collection is to hold :func:`work` 0 to 63, whose people are named by their numbers. Each client rests for so many seconds
+    after each search.
     """
     over, lock, errors = threading.Event(), threading.Lock(), list[BaseException]()
 
@@ -139,7 +140,7 @@ def clients(name: str, tally: Tally) -> Iterator[None]:
 
         return body
 
-    threads = [threading.Thread(target=guarded(lambda n=n: _search(name, n, tally, lock, over))) for n in range(CLIENTS)]  # type: ignore[misc]
+    threads = [threading.Thread(target=guarded(lambda n=n: _search(name, n, tally, lock, over, rest))) for n in range(CLIENTS)]  # type: ignore[misc]
     threads.append(threading.Thread(target=guarded(lambda: _ingest(name, tally, over))))
     for thread in threads:
         thread.start()
@@ -153,7 +154,7 @@ def clients(name: str, tally: Tally) -> Iterator[None]:
         raise error
 
 
-def _search(name: str, seed: int, tally: Tally, lock: threading.Lock, over: threading.Event) -> None:
+def _search(name: str, seed: int, tally: Tally, lock: threading.Lock, over: threading.Event, rest: float) -> None:
     from query.search import PairThreshold, searcher
 
     chance = np.random.default_rng(seed)
@@ -174,6 +175,7 @@ def _search(name: str, seed: int, tally: Tally, lock: threading.Lock, over: thre
                 tally.wrong += not is_right
                 if failure:
                     tally.failures[failure] += 1
+            over.wait(rest)
 
 
 def _ingest(name: str, tally: Tally, over: threading.Event) -> None:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from es.local.node import Node
     from tests.servers import Secured
 
+pytest_plugins = ["tests.sharing"]
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "faces"
 
 
@@ -33,7 +34,7 @@ def surroundings() -> Iterator[Path]:
         del os.environ[name]
     folder = Path(tempfile.mkdtemp(prefix="facedex-tests-"))
     folder.chmod(0o711)  # started by root, the node runs as another user, who must get in
-    os.environ |= {"FACEDEX_DATA_DIR": str(folder), "FACEDEX_NODE_HEAP": "1g", "FACEDEX_NODE_IDLE_MINUTES": "20", "COLUMNS": "140"}
+    os.environ |= {"FACEDEX_DATA_DIR": str(folder), "FACEDEX_NODE_HEAP": "768m", "FACEDEX_NODE_IDLE_MINUTES": "20", "COLUMNS": "140"}
     os.environ["FACEDEX_RETRY_SECONDS"] = "10"
     settings.cache_clear()
     yield folder

@@ -48,14 +48,14 @@ def test_from_photos_to_a_person(client: Elasticsearch, name: str, people: Path,
     assert piped.lines[0]["target"] == "-"
     assert piped.lines[0]["faces"][0]["matches"][0]["person"] == "Joe Biden"
 
-    again = type_("ingest", people, "-c", name, "--workers", 1)
+    again = type_("ingest", people, "-c", name, "--workers", 0)
     assert again.code == 0
     assert "skipped" in again.out
 
 
 def test_a_photo_without_a_face_is_answered_and_the_rest_too(name: str, people: Path, tmp_path: Path, type_: Type) -> None:
     (tmp_path / "notes.txt").write_text("no photo")
-    type_("ingest", people, "-c", name, "--workers", 1)
+    type_("ingest", people, "-c", name, "--workers", 0)
     photo = next(people.rglob("*.jpg"))
     found = type_("search", tmp_path / "notes.txt", photo, "-c", name, "--json")
     assert found.code == 1
@@ -67,7 +67,7 @@ def test_a_photo_without_a_face_is_answered_and_the_rest_too(name: str, people: 
 
 def test_a_missing_photo_among_others_is_one_answer(name: str, people: Path, type_: Type) -> None:
     type_("collections", "create", name)
-    type_("ingest", people, "-c", name, "--workers", 1)
+    type_("ingest", people, "-c", name, "--workers", 0)
     found = type_("search", "gone.jpg", next(people.rglob("*.jpg")), "-c", name, "--json")
     assert found.code == 1
     assert [line["error"] and line["error"]["code"] for line in found.lines] == ["unreadable", None]
@@ -75,14 +75,14 @@ def test_a_missing_photo_among_others_is_one_answer(name: str, people: Path, typ
 
 def test_one_name_for_all_is_pointed_out(name: str, people: Path, type_: Type) -> None:
     flat = people / "Barack Obama"
-    assert "'Barack Obama'" in type_("ingest", flat, "-c", name, "--workers", 1).out
-    again = type_("ingest", flat, "-c", name, "--workers", 1, "--min-face", 60, "--json").json
+    assert "'Barack Obama'" in type_("ingest", flat, "-c", name, "--workers", 0).out
+    again = type_("ingest", flat, "-c", name, "--workers", 0, "--min-face", 60, "--json").json
     assert (again["again"], again["embedded"]) == (2, 2)
 
 
 def test_rejects_are_reported_and_noted(name: str, people: Path, tmp_path: Path, type_: Type) -> None:
     (people / "notes.txt").write_text("no photo")
-    done = type_("ingest", people, "-c", name, "--workers", 1, "--json", "--rejects", tmp_path / "left-out.jsonl")
+    done = type_("ingest", people, "-c", name, "--workers", 0, "--json", "--rejects", tmp_path / "left-out.jsonl")
     assert done.code == 1
     assert done.json["rejected"] == {"not_an_image": 1}
     assert "notes.txt" in (tmp_path / "left-out.jsonl").read_text()
@@ -93,7 +93,7 @@ def test_rejects_are_reported_and_noted(name: str, people: Path, tmp_path: Path,
 def test_people_from_a_csv_list(name: str, people: Path, type_: Type) -> None:
     listed = people.parent / "list.csv"
     listed.write_text("path,person\npeople/Joe Biden/0000.jpg,The president\npeople/gone.jpg,Nobody\n")
-    done = type_("ingest", listed, "-c", name, "--person", "csv", "--workers", 1, "--json")
+    done = type_("ingest", listed, "-c", name, "--person", "csv", "--workers", 0, "--json")
     assert done.json["faces"] == 1
     assert done.json["rejected"] == {"unreadable": 1}
     found = type_("search", people / "Joe Biden" / "0000.jpg", "-c", name, "--json")
@@ -197,7 +197,7 @@ def test_verify_judges_the_pairs_of_a_list(tmp_path: Path, portraits: dict[str, 
 
 
 def test_the_page_shows_who_was_found(name: str, people: Path, tmp_path: Path, portraits: dict[str, Path], type_: Type) -> None:
-    type_("ingest", people, "-c", name, "--workers", 1)
+    type_("ingest", people, "-c", name, "--workers", 0)
     done = type_("search", portraits["obama2.jpg"], "-c", name, "--html", tmp_path / "page.html")
     assert done.code == 0
     page = (tmp_path / "page.html").read_text()

@@ -22,7 +22,7 @@ def people(tmp_path: Path, portraits: dict[str, Path]) -> Path:
 
 
 def test_what_was_left_out_is_listed_shown_and_tried_again(name: str, people: Path, portraits: dict[str, Path], type_: Type) -> None:
-    assert type_("ingest", people, "-c", name, "--workers", 1).code == 1
+    assert type_("ingest", people, "-c", name, "--workers", 0).code == 1
     listed = type_("rejects", "list", "-c", name, "--json").json
     assert listed["rejected"] == {"not_an_image": 1, "truncated": 1}
     assert {Path(each["image"]).name for each in listed["newest"]} == {"notes.txt", "cut.jpg"}
@@ -63,13 +63,13 @@ def test_a_smaller_face_is_found_the_second_time(name: str, tmp_path: Path, port
 
 def test_wrong_use_of_rejects(name: str, people: Path, type_: Type) -> None:
     assert type_("rejects", "list", "-c", name, "--json").json["error"]["code"] == "no_collection"
-    type_("ingest", people, "-c", name, "--workers", 1)
+    type_("ingest", people, "-c", name, "--workers", 0)
     assert type_("rejects", "retry", "-c", name, "--reason", "nonsense", "--json").json["error"]["code"] == "no_such_reason"
     assert type_("rejects", "show", "nonsense", "-c", name, "--json").json["error"]["code"] == "no_such_reject"
 
 
 def test_prune_deletes_what_is_gone_and_only_when_told(client: Elasticsearch, name: str, people: Path, type_: Type) -> None:
-    type_("ingest", people, "-c", name, "--workers", 1)
+    type_("ingest", people, "-c", name, "--workers", 0)
     (people / "Barack Obama" / "0000.jpg").unlink()
     assert type_("ingest", people, "-c", name, "--json").json["pruned"] == {}
     refused = type_("ingest", people, "-c", name, "--prune")
@@ -84,7 +84,7 @@ def test_prune_deletes_what_is_gone_and_only_when_told(client: Elasticsearch, na
 def test_nothing_is_pruned_where_a_folder_can_not_be_read(
     client: Elasticsearch, name: str, people: Path, type_: Type, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    type_("ingest", people, "-c", name, "--workers", 1)
+    type_("ingest", people, "-c", name, "--workers", 0)
     (people / "Barack Obama" / "0000.jpg").unlink()
     (people / "closed").mkdir()
     import os
@@ -109,7 +109,7 @@ def test_a_list_can_not_be_pruned(name: str, people: Path, type_: Type) -> None:
 
 
 def test_a_folder_that_is_empty_is_not_pruned_by_itself(client: Elasticsearch, name: str, people: Path, type_: Type) -> None:
-    type_("ingest", people, "-c", name, "--workers", 1)
+    type_("ingest", people, "-c", name, "--workers", 0)
     held = client.count(index=alias(name))["count"]
     folder = people / "Barack Obama"
     for photo in folder.iterdir():

@@ -1,4 +1,4 @@
-"""Runs over small folders, and what they leave in a collection."""
+"""Runs over small folders, in this process (tests.workers holds that worker processes give the same), and what they leave."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def run(client: Elasticsearch, name: str, *folders: Path, remember: Path | None 
         collections.create(client, name, DEFAULT.as_dict())
     with RejectsFile(settings().data_dir / "rejects" / f"{name}.jsonl") as file:
         sources = photos(folders, PersonFrom.folder)
-        return ingest(client, name, DEFAULT, sources, file, Options(**{"workers": 1, "remember": remember, **options}))
+        return ingest(client, name, DEFAULT, sources, file, Options(**{"workers": 0, "remember": remember, **options}))
 
 
 def stored(client: Elasticsearch, name: str) -> dict[str, dict[str, Any]]:

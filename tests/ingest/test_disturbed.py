@@ -46,7 +46,7 @@ def test_a_photo_that_vanishes_between_hash_and_look_is_seen_to_by_the_next_run(
         collections.create(client, name, DEFAULT.as_dict())
     vanishing = [replace(source, kept_in=Vanishing(source.path)) for source in photos([folder], PersonFrom.folder)]
     with RejectsFile(settings().data_dir / "rejects" / f"{name}.jsonl") as file:
-        again = ingest(client, name, DEFAULT, vanishing, file, Options(Detection(min_face=60), workers=1))
+        again = ingest(client, name, DEFAULT, vanishing, file, Options(Detection(min_face=60), workers=0))
     assert again.rejected == {"unreadable": 6}
     assert len(stored(client, name)) == (6 if had_faces else 0)
     assert run(client, name, folder, detection=Detection(min_face=60)).embedded == 6
@@ -97,7 +97,7 @@ def test_sources_that_break_half_way_lose_nothing_before_that(client: Elasticsea
         raise UsageError("The list is broken.")
 
     with RejectsFile(settings().data_dir / "rejects" / f"{name}.jsonl") as file, pytest.raises(UsageError):
-        ingest(client, name, DEFAULT, broken(), file, Options(workers=1))
+        ingest(client, name, DEFAULT, broken(), file, Options(workers=0))
     client.indices.refresh(index=alias(name))
     assert len(stored(client, name)) == 6
 
@@ -109,7 +109,7 @@ def test_copies_within_a_bulk_load_are_not_embedded_again(
     monkeypatch.setattr("ingest.resume._LARGEST", 1)
     monkeypatch.setattr("ingest.writer._CHUNK_FACES", 1)
     shutil.copytree(folder, folder / "copies")
-    report = run(client, name, folder, bulk_load=True, merge=False, workers=0)  # one photo after the other
+    report = run(client, name, folder, bulk_load=True, merge=False)  # one photo after the other
     assert (report.indexed, report.skipped, report.embedded) == (6, 6, 6)
     assert len(stored(client, name)) == 6
 
@@ -142,7 +142,7 @@ def test_a_corrected_list_brings_its_names_and_labels(client: Elasticsearch, nam
         lines = [f"{path},{person},{camera}" for path, (person, camera) in zip(paths, rows, strict=False)]
         (tmp_path / "list.csv").write_text("\n".join(["path,person,camera", *lines]))
         with RejectsFile(tmp_path / "rejects.jsonl") as file:
-            return ingest(client, name, DEFAULT, photos([tmp_path / "list.csv"], PersonFrom.csv), file, Options(workers=1))
+            return ingest(client, name, DEFAULT, photos([tmp_path / "list.csv"], PersonFrom.csv), file, Options(workers=0))
 
     first = listed(("Barack", "north"), ("Renamed", "north"), ("", "south"))
     assert (first.skipped, first.renamed, first.moved, first.embedded) == (3, 3, 0, 0)
@@ -162,7 +162,7 @@ def test_the_folder_names_people_anew_without_looking_at_them(client: Elasticsea
     run(client, name, folder)
     with RejectsFile(settings().data_dir / "rejects" / f"{name}.jsonl") as file:
         sources = [replace(source, person="Somebody") for source in photos([folder], PersonFrom.folder)]
-        again = ingest(client, name, DEFAULT, sources, file, Options(workers=1))
+        again = ingest(client, name, DEFAULT, sources, file, Options(workers=0))
     assert (again.renamed, again.embedded) == (6, 0)
     assert set(places(client, name).values()) == {"Somebody"}
 
@@ -179,7 +179,7 @@ def test_a_list_that_says_nothing_new_costs_no_reading(
         (tmp_path / "list.csv").write_text("\n".join(["path,camera", *lines]))
         sources = photos([tmp_path / "list.csv"], PersonFrom.csv)
         with RejectsFile(tmp_path / "rejects.jsonl") as file:
-            return ingest(client, name, DEFAULT, sources, file, Options(workers=1, remember=tmp_path / "seen"))
+            return ingest(client, name, DEFAULT, sources, file, Options(workers=0, remember=tmp_path / "seen"))
 
     assert listed(*["north"] * 6).indexed == 6
     read: list[str] = []

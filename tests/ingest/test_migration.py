@@ -52,7 +52,7 @@ def move(client: Elasticsearch, name: str, *, leave_missing: bool = False) -> tu
         counts.append(client.count(index=alias(name))["count"])  # searches go on in the old index
 
     with RejectsFile(settings().data_dir / "rejects" / f"{name}.jsonl") as file:
-        done = migrate(client, name, DEFAULT, Shape(shards=2), Options(workers=1), file, Limits(), seen, leave_missing=leave_missing)
+        done = migrate(client, name, DEFAULT, Shape(shards=2), Options(workers=0), file, Limits(), seen, leave_missing=leave_missing)
     assert set(counts) == {6}
     return done
 
@@ -109,7 +109,7 @@ def test_photos_that_can_not_be_read_now_or_only_with_a_secret_are_not_lost(clie
         RejectsFile(settings().data_dir / "rejects" / f"{name}.jsonl") as file,
         pytest.raises(CollectionError, match="looked at now") as caught,
     ):
-        migrate(client, name, DEFAULT, Shape(), Options(workers=1), file, Limits())
+        migrate(client, name, DEFAULT, Shape(), Options(workers=0), file, Limits())
     assert caught.value.code == "photos_missing"
     assert collections.get(client, name).recipe == OLD.as_dict()
 
@@ -127,5 +127,5 @@ def test_who_writes_meanwhile_is_told_to_run_again(
         told.append(caught.value.code)
 
     with RejectsFile(settings().data_dir / "rejects" / f"{name}.jsonl") as file:
-        migrate(client, name, DEFAULT, Shape(), Options(workers=1), file, Limits(), seen)
+        migrate(client, name, DEFAULT, Shape(), Options(workers=0), file, Limits(), seen)
     assert set(told) == {"held"}

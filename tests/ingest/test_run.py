@@ -112,7 +112,7 @@ def test_people_without_names(client: Elasticsearch, name: str, folder: Path) ->
 
 
 def _start(folder: Path, name: str) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "facedex", "ingest", str(folder), "-c", name, "--json"]
+    command = [sys.executable, "-m", "facedex", "ingest", str(folder), "-c", name, "--json", "--workers", "2"]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env={**os.environ})
 
 

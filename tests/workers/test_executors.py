@@ -26,8 +26,8 @@ def pid(_: str) -> int:
 
 
 @pytest.fixture
-def pool() -> Iterator[Processes]:
-    made = Processes(1, PREPARED, seconds=2)
+def pool(request: pytest.FixtureRequest) -> Iterator[Processes]:
+    made = Processes(1, PREPARED, seconds=getattr(request, "param", 20))
     yield made
     made.shutdown(cancel_futures=True)
 
@@ -39,6 +39,7 @@ def test_all_executors_give_the_same(tmp_path: Path, portraits: dict[str, Path])
     assert vectors(paths, Options(workers=2)) == alone
 
 
+@pytest.mark.parametrize("pool", [2], indirect=True)
 def test_a_death_and_a_hang_cost_one_photo_each(pool: Processes, tmp_path: Path, portraits: dict[str, Path]) -> None:
     (path,) = small_copies(portraits["obama.jpg"], tmp_path, 1)
     place = Source(str(path)).place

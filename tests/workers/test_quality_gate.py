@@ -42,7 +42,7 @@ def run(client: Elasticsearch, name: str, folder: Path, options: Options) -> Rep
 
 
 def test_measures_are_stored_and_nothing_is_left_out_unless_asked(client: Elasticsearch, name: str, folder: Path) -> None:
-    report = run(client, name, folder, Options(workers=1))
+    report = run(client, name, folder, Options(workers=0))
     assert (report.indexed, report.faces, report.below_quality) == (3, 4, 0)
     found = client.search(index=alias(name), query={"range": {"face.quality.sharpness": {"gte": 50}}})["hits"]["hits"]
     assert sorted(Path(hit["_source"]["image"]["path"]).name for hit in found) == ["1-sharp.png", "3-both.png"]
@@ -60,7 +60,7 @@ def test_the_gate_leaves_out_and_says_why(client: Elasticsearch, name: str, fold
     assert "sharpness" in noted["message"]
     assert "below 50" in noted["message"]
     assert run(client, name, folder, options).embedded == 0
-    assert run(client, name, folder, Options(workers=1)).faces == 4  # without the gate everything is looked at again, and comes in
+    assert run(client, name, folder, Options(workers=0)).faces == 4  # without the gate everything is looked at again, and comes in
 
 
 def test_thumbnails_on_request(client: Elasticsearch, name: str, folder: Path) -> None:
