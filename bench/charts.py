@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from bench.servers import OVER_THE_WIRE
+from bench.engines import ENGINES
 
 Json = dict[str, Any]
 Figures = Mapping[str, Any]
@@ -53,7 +53,7 @@ def whole(body: Json) -> Json:
 
 def place(key: str, engine: Figures) -> str:
     """Where an engine searches."""
-    return WIRE if engine.get("wire", key in OVER_THE_WIRE) else HERE
+    return WIRE if engine.get("wire", key in ENGINES and ENGINES[key].served) else HERE
 
 
 def nines(share: float) -> float:

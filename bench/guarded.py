@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bench.engines import Brute
+from bench.engines.in_process import Brute
 from bench.population import Population
 from core.terminal import say
 

@@ -15,13 +15,10 @@ from __future__ import annotations
 import gc
 import json as jsons
 import multiprocessing
-import os
-import platform
 import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
-from datetime import UTC, datetime
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
@@ -37,6 +34,7 @@ from bench.clients import PROCESSES, Clients  # noqa: E402
 from bench.engines import ENGINES  # noqa: E402
 from bench.engines.engine import Engine  # noqa: E402
 from bench.population import Faces, Population  # noqa: E402
+from bench.results import keep  # noqa: E402
 from core.terminal import say, show, table  # noqa: E402
 
 if TYPE_CHECKING:
@@ -149,16 +147,6 @@ def _memory() -> int:
     return int(psutil.Process().memory_info().rss)
 
 
-def machine() -> dict[str, Any]:
-    """What the figures belong to."""
-    return {
-        "cores": os.cpu_count(),
-        "memory_bytes": psutil.virtual_memory().total,
-        "python": platform.python_version(),
-        "system": platform.platform(),
-    }
-
-
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
@@ -183,9 +171,6 @@ def main(
     truth = exact(plan.gallery(), asked.vectors, _K)
     rank1 = float(np.mean(truth[:, 0] // photos == asked.people))
     document: dict[str, Any] = {
-        "command": ["python", "bench/search.py", *sys.argv[1:]],
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": machine(),
         "faces": plan.faces,
         "photos": photos,
         "seed": seed,
@@ -199,7 +184,7 @@ def main(
     for name in engines.split(","):
         _add(document, name, plan, asked, truth)
         if out is not None:  # what is measured is not lost with what comes after
-            out.write_text(jsons.dumps(document, indent=1) + "\n")
+            keep(out, "search", document, packages={package for each in engines.split(",") for package in ENGINES[each].packages})
     if json:
         print(jsons.dumps(document))
     else:

@@ -20,13 +20,15 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import psutil
 
+from es.index_types import GRAPH
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
     Vectors = NDArray[np.float32]
 
-M, EF_CONSTRUCTION = 16, 100  # of every graph whose maker lets them be set, as in a collection
+M, EF_CONSTRUCTION = GRAPH["m"], GRAPH["ef_construction"]  # of every graph whose maker lets them be set, as in a collection
 PAGE = 2_000  # vectors in a request
 
 _START_SECONDS = 120.0

@@ -56,7 +56,7 @@ class OpenSearch(Served):
 
     def build(self, blocks: Iterable[Vectors], count: int) -> None:
         from core.settings import settings
-        from es.loading import SEGMENTS
+        from es.merging import SEGMENTS
 
         self._at["port"] = free_port()
         self._server = _start(settings(), self._own(), self._at["port"])

@@ -11,8 +11,8 @@ from es import collections, merging
 from es.collections import Collection
 from es.documents import alias
 from es.index_types import GRAPH, INDEX_TYPES
-from es.local.node import silent
 from es.loading import BulkLoad
+from es.local.node import silent
 from faces.recipe import DEFAULT
 from query.knn import nearest
 from tests.faces_made import Content, content, vector
