@@ -100,7 +100,7 @@ class Collection:
         self.recipe = recipe
         self._client = client
         self._meaning = meaning_of(client, found, recipe, log.warning)
-        self._candidates: int | None = found.notes.get("num_candidates")
+        self._candidates = knn.candidates(found)
         self._kept = Kept(client, found.name)
         finalize(self, self._kept.flush)  # also where nobody closes it
 
@@ -309,7 +309,7 @@ class Collection:
             faces,
             threshold,
             options,
-            candidates=None if exact else self._candidates or knn.CANDIDATES,
+            candidates=None if exact else self._candidates,
             filters=clauses,
             renamed=renamed,
             noted=self._kept.of(["image.path"] if db_path else [], exact=exact),

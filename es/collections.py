@@ -41,6 +41,7 @@ class Collection:
     origin: str  # stays as long as what is stored of photos does: a new collection of the same name has another
     notes: Mapping[str, Any] = field(default_factory=dict)
     mapping: int = 0  # the version of its mapping; 0: made before versions were written down
+    graph_faces: int | None = None  # how many faces it had when its graph was last built or merged; None: it has none
     waits: bool = False  # for its graph: until then, every face is compared (see es.index_types)
 
 
@@ -202,7 +203,9 @@ def _parse(entry: tuple[str, Mapping[str, Any]]) -> Collection | None:
     origin, notes = meta.get("origin", shape["settings"]["index"]["uuid"]), meta.get("notes", {})
     index_type, waits = index_types.of(vector, meta)
     version = meta.get("mapping", 0)
-    return Collection(names[0], index, meta["recipe"], index_type, vector["dims"], meta["created"], origin, notes, version, waits)
+    return Collection(
+        names[0], index, meta["recipe"], index_type, vector["dims"], meta["created"], origin, notes, version, meta.get("graph_faces"), waits
+    )
 
 
 def annotate(client: Elasticsearch, name: str, **notes: Any) -> Collection:

@@ -99,6 +99,7 @@ def show_(name: Annotated[str, typer.Argument(help="The collection.")], json: Js
     """
     from es import client as connection
     from es.collections import describe, get
+    from es.index_types import GRAPH_FROM
 
     with connection.connect(settings(), say) as client:
         described = describe(client, get(client, name))
@@ -115,6 +116,8 @@ def show_(name: Annotated[str, typer.Argument(help="The collection.")], json: Js
         shown.add_row(key.replace("_", " "), str(described["recipe"].get(key)))
     for key in ("index", "index_type", "shards", "replicas", "health"):
         shown.add_row(key.replace("_", " "), UNKNOWN if described[key] is None else str(described[key]))
+    if described["graph_waits"]:
+        shown.add_row("graph", f"from {GRAPH_FROM:,} faces on, after an ingest; until then every face is compared")
     shown.add_row("on disk", size(described["bytes"]))
     shown.add_row("created", described["created"])
     if described["expected_faces"] is not None:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 SEGMENTS = 4  # of a shard: few are quick to search
 _SECONDS = 6 * 3600.0
+_EARLY = "dense_vector.hnsw_enable_early_termination"
 _PARALLEL = "merge.intra_merge_parallelism_enabled"
 
 
@@ -42,6 +43,7 @@ def merge(client: Elasticsearch, index: str, segments: int = SEGMENTS) -> None:
     with _quick(client, index):
         if builds:
             _give_graph(client, index)
+        _note_size(client, index)
         with speaking(), suppress(ConnectionTimeout):  # it goes on in the server
             patient = client.options(request_timeout=_SECONDS, max_retries=0)
             patient.indices.forcemerge(index=index, max_num_segments=1 if builds else segments)
@@ -76,9 +78,24 @@ def _mapping(client: Elasticsearch, index: str) -> tuple[str, dict[str, object],
 def _give_graph(client: Elasticsearch, index: str) -> None:
     name, vector, meta = _mapping(client, index)
     wanted, _ = index_types.of(vector, meta)
+    with suppress(FacedexError), speaking():  # then candidates are what they are called, and not fewer where few new ones come
+        client.indices.put_settings(index=name, settings={"index": {_EARLY: False}})
     with speaking():
         client.indices.put_mapping(index=name, properties={"embedding": vector | {"index_options": index_options(wanted)}})
     _touch(client, name)
+
+
+def _note_size(client: Elasticsearch, index: str) -> None:
+    """Notes how many faces a graph has, from which follows how far searches look (``query.knn.candidates``)."""
+    name, vector, meta = _mapping(client, index)
+    index_type, waits = index_types.of(vector, meta)
+    if waits or not index_type.endswith("hnsw") or not meta:
+        return
+    with speaking():
+        faces = int(client.count(index=name)["count"])
+        if faces != meta.get("graph_faces"):
+            whole = client.indices.get_mapping(index=name)[name]["mappings"]["_meta"]
+            client.indices.put_mapping(index=name, meta=whole | {"facedex": meta | {"graph_faces": faces}})
 
 
 def _touch(client: Elasticsearch, index: str) -> None:

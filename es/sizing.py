@@ -16,8 +16,8 @@ from dataclasses import dataclass
 
 from es.index_types import GRAPH
 
-# A graph is built by the merge: 1 million faces of 128 dimensions took 290 s (on two cores), so 10 million take most of an hour, for one
-# thread of one node. Types without a graph compare the query with every face of a shard: 22 ms a million (numpy, one core), so 2 million
+# A graph is built by the merge: 1 million faces of 128 dimensions took 180 s of two cores, so 10 million take most of an hour
+# of one node. Types without a graph compare the query with every face of a shard: 22 ms a million (numpy, one core), so 2 million
 # keep a search below a tenth of a second.
 MOST_FACES = {"graph": 10_000_000, "flat": 2_000_000}
 MOST_BYTES = 40e9  # Elastic's advice is 10 to 50 GB a shard, so that one moves between nodes in minutes

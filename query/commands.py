@@ -100,7 +100,7 @@ def search(
     from es.operations import Searches, recorded
     from faces.agreement import agreed
     from faces.quality import gate
-    from query import filters, targets
+    from query import filters, knn, targets
     from query.output import Output, Wishes
 
     if json and csv:
@@ -126,7 +126,7 @@ def search(
             collection,
             meaning_of(client, found, recipe, say),
             exact=exact,
-            candidates=found.notes.get("num_candidates"),
+            candidates=knn.candidates(found),
             people=people,
             filters=clauses,
             typed=typed,

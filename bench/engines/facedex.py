@@ -24,7 +24,7 @@ class Facedex(Served):
     """A collection as an ingest makes it (whole face documents, bulk-load mode, merged), searched as a search does: with what it tells."""
 
     name, effort = "Facedex", "num_candidates"
-    efforts = (10, 30, 100, 300, 1000)
+    efforts = (30, 100, 300, 1000, 3000, 10_000)
     packages = ("elasticsearch",)
     index_type: ClassVar[str] = "int8_hnsw"
     _collection: Collection | None = None
@@ -67,6 +67,16 @@ class Facedex(Served):
 
     def rows(self, found: Sequence[Any]) -> list[int]:
         return [self._rows[hit["_id"]] for hit in found]
+
+    @property
+    def client(self) -> Any:
+        """Its connection."""
+        return self._client
+
+    @property
+    def collection(self) -> str:
+        """Its name."""
+        return str(self._at["name"])
 
     def disk(self) -> int:
         from es.collections import describe

@@ -14,7 +14,7 @@ from es.index_types import GRAPH, INDEX_TYPES
 from es.loading import BulkLoad
 from es.local.node import silent
 from faces.recipe import DEFAULT
-from query.knn import nearest
+from query.knn import candidates, nearest
 from tests.faces_made import Content, content, vector
 
 FACES = 3_000  # Elasticsearch makes no graph for a segment of 1,000
@@ -64,14 +64,16 @@ def test_the_graph_is_built_when_there_are_enough_faces(client: Elasticsearch, n
     fill(client, name, count=FACES - 1)
     merging.merge(client, alias(name))
     found = collections.get(client, name)
-    assert (found.index_type, found.waits) == (index_type, True)
+    assert (found.index_type, found.waits, found.graph_faces) == (index_type, True, None)
     assert options(client, name)["type"] == index_type.replace("hnsw", "flat")
     assert graph_bytes(client, name)[0] == 0
     fill(client, name, FACES - 1, 1)
     before = content(client, name)
     merging.merge(client, alias(name))
     found = collections.get(client, name)
-    assert (found.index_type, found.waits) == (index_type, False)
+    assert (found.index_type, found.waits, found.graph_faces) == (index_type, False, FACES)
+    collections.annotate(client, name, num_candidates=7)
+    assert collections.get(client, name).graph_faces == FACES
     assert {key: options(client, name)[key] for key in GRAPH} == GRAPH
     assert graph_bytes(client, name)[0] > FACES
     same(content(client, name), before)
@@ -106,6 +108,25 @@ def test_a_bulk_load_ends_with_the_graph(client: Elasticsearch, name: str) -> No
     assert not collections.get(client, name).waits
     ((_, found),) = client.indices.get_settings(index=alias(name)).items()
     assert "merge" not in found["settings"]["index"]  # what made it quick is taken back
+
+
+@pytest.mark.parametrize(
+    ("faces", "noted", "looked_at"),
+    [(None, None, 300), (3_000, None, 300), (100_000, None, 1_000), (2_000_000, None, 10_000), (100_000, 50, 50)],
+)
+def test_the_larger_a_graph_the_further_a_search_looks(faces: int | None, noted: int | None, looked_at: int) -> None:
+    notes = {} if noted is None else {"num_candidates": noted}
+    assert candidates(Collection("name", "index", {}, "int8_hnsw", 128, "", "", notes, graph_faces=faces)) == looked_at
+
+
+@pytest.mark.usefixtures("few")
+def test_a_merge_notes_how_large_the_graph_is(client: Elasticsearch, name: str) -> None:
+    made(client, name)
+    fill(client, name)
+    merging.merge(client, alias(name))
+    fill(client, name, FACES, 10)
+    merging.merge(client, alias(name))
+    assert collections.get(client, name).graph_faces == FACES + 10
 
 
 @pytest.mark.usefixtures("few")
