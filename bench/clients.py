@@ -1,7 +1,7 @@
 """Many clients that search at once: in threads, or in threads of several processes.
 
-A client in Python needs the interpreter's lock for much of a search over the wire, so that 16 threads of one process measure this process
-more than the server. Real clients are elsewhere: those of servers are put into processes of their own, the same for every server.
+A client in Python needs the interpreter's lock for part of a search over the wire, and real clients are elsewhere: those of servers are put
+into processes of their own, the same for every server.
 """
 
 from __future__ import annotations

@@ -10,11 +10,11 @@ from statistics import median
 from typing import Any
 
 from bench.charts import HERE, WIRE, memory, place
+from query.knn import CANDIDATES, advised
 
 Figures = Mapping[str, Any]  # of all benches, by name
 Told = Callable[[Figures], str | None]
 
-_DEFAULT = 300  # candidates of a search
 _EQUAL = 0.99  # recall at which engines are compared
 _NEVER = 0.999  # of the exact search's rank-1: as good as never wrong on account of the index
 
@@ -60,8 +60,10 @@ def percent(share: float) -> str:
 # Searches.
 
 
-def _at(engine: Figures, effort: int) -> Figures:
-    point: Figures = next((each for each in engine["points"] if each["effort"] == effort), {})
+def _default(figures: Figures) -> Figures:
+    """Facedex's point that is nearest to a search as it comes."""
+    wanted = advised(int(figures["faces"]))
+    point: Figures = min(figures["engines"]["facedex"]["points"], key=lambda each: abs(each["effort"] - wanted))
     return point
 
 
@@ -82,9 +84,9 @@ def _best(figures: Figures, side: str, clients: str) -> tuple[str, float]:
 def search_default(every: Figures) -> str:
     """What a search finds as it comes."""
     figures = every["search"]
-    point = _at(figures["engines"]["facedex"], _DEFAULT)
+    point = _default(figures)
     return (
-        f"**Search.** Among {many(figures['faces'])} made faces, a search as it comes ({_DEFAULT} candidates) finds "
+        f"**Search.** Among {many(figures['faces'])} made faces, a search as it comes ({point['effort']:,} candidates) finds "
         f"{percent(point['recall'])} of the ten nearest, and has the right person first in {percent(point['rank1'])} of searches "
         f"(comparing with every face: {percent(figures['exact_rank1'])}). One client waits {number(point['ms']['p50'])} ms "
         f"(median; 99th percentile: {number(point['ms']['p99'])} ms); "
@@ -116,7 +118,7 @@ def search_in_process(every: Figures) -> str:
 
 def search_batch(every: Figures) -> str:
     """Many in one request."""
-    point = _at(every["search"]["engines"]["facedex"], _DEFAULT)
+    point = _default(every["search"])
     batch, alone = point["batch_per_second"], point["searches_per_second"]["1"]
     return f"**Many at once.** 50 searches in a request: {number(batch)} a second, {times(batch, alone)} as one after the other."
 
@@ -172,7 +174,7 @@ def growth_range(every: Figures) -> str:
         return float(next(each for each in point["curve"] if each["candidates"] == _effort)["ms"]["p50"])
 
     both = {each["candidates"] for each in first["curve"]} & {each["candidates"] for each in last["curve"]}
-    _effort = min(both, key=lambda candidates: abs(candidates - _DEFAULT))
+    _effort = min(both, key=lambda candidates: abs(candidates - advised(last["faces"])))
     return (
         f"**Growth.** From {many(first['faces'])} to {many(last['faces'])} faces ({number(last['faces'] / first['faces'])} times as many) "
         f"one search with {_effort:,} candidates goes from {number(wait(first))} to {number(wait(last))} ms "
@@ -291,7 +293,7 @@ def accuracy_both(every: Figures) -> str:
 def identify_rank1(every: Figures) -> str:
     """Rank-1 of real photos."""
     figures = every["identify"]
-    level = next(each for each in figures["as_it_is"] if each["num_candidates"] == _DEFAULT)
+    [level] = [each for each in figures["as_it_is"] if each["num_candidates"] == CANDIDATES]
     return (
         f"Of {figures['probes']:,} real photos searched among {figures['faces']:,} faces, the first one is the right person for "
         f"{percent(figures['exact'])} by the exact search, for {percent(level['labelled_rank1'])} by the vector index."

@@ -31,7 +31,12 @@ _SHAPE = "hits.hits._id,hits.hits._score,hits.hits._source"
 def candidates(collection: Collection) -> int:
     """How many faces a search of a collection looks at: as was measured for it (``facedex bench recall``), or by the size of its graph."""
     noted: int | None = collection.notes.get("num_candidates")
-    return noted or round(min(MOST_FACES, max(CANDIDATES, _SHARE * (collection.graph_faces or 0))))
+    return noted or advised(collection.graph_faces or 0)
+
+
+def advised(faces: int) -> int:
+    """How many candidates lose next to nobody in a graph of so many faces."""
+    return round(min(MOST_FACES, max(CANDIDATES, _SHARE * faces)))
 
 
 def nearest(

@@ -35,7 +35,7 @@ class _Folder(Engine):
 
 
 class Qdrant(_Folder):
-    """Qdrant Edge: the segments and graphs of Qdrant's server as a library, optimised into one before it is searched."""
+    """Qdrant Edge: the segments and graphs of Qdrant's server as a library, optimised before they are searched."""
 
     name, effort = "Qdrant Edge", "hnsw_ef"
     note = "Qdrant's engine as a library, without its server"

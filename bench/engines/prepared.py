@@ -36,3 +36,4 @@ def plug_in() -> None:
     from deepface.modules import modeling
 
     modeling.AVAILABLE_MODELS["facial_recognition"]["Dlib"] = {"any": f"{__name__}.Prepared"}
+    getattr(modeling, "cached_models", {}).get("facial_recognition", {}).pop("Dlib", None)  # one that was built before

@@ -16,6 +16,7 @@ from es import collections, snapshots, versions
 from es.doctor import backups, disk, drift, examine, indices, memory, security, shards
 from es.doctor.cluster import Cluster
 from es.documents import alias, face_id, rejects_alias
+from es.index_types import index_options
 from es.loading import BulkLoad
 from es.local import processes
 from es.migration import Migration, Shape, migrate
@@ -91,7 +92,7 @@ def test_mapping_drift_is_found_and_what_is_safe_is_put_right(
     del mapping["properties"]["thumbnail"]
     del mapping["properties"]["image"]["properties"]["width"]
     mapping["properties"]["face"]["properties"]["confidence"] = {"type": "double"}
-    mapping["properties"]["embedding"]["index_options"]["m"] = 8
+    mapping["properties"]["embedding"]["index_options"] = index_options("int8_hnsw") | {"m": 8}
     instead = f"instead-{name}"  # of the templates, which would bring the fields back
     client.indices.put_index_template(name=instead, index_patterns=[f"{alias(name)}-v*"], priority=900)
     try:
