@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 Hit = Mapping[str, Any]  # _id, _score = (1 + cosine) / 2, and of its _source person, image.path and face.box
 
 MOST_FACES = 10_000  # the most that Elasticsearch answers at once, and looks at
-# Faces are a hard case for a graph: who looks like nobody else is linked to by few, and small numbers of candidates lose him. Looking at one
-# in a hundred keeps 99.8 % of the right first answers of a search that compares every face, among 100,000 faces as among a million (made
-# faces of 128 dimensions, 1,000 probes: 947 of 949, 895 of 897); 300 keep 99.3 and 94.2 %. It costs 3.7 and 26 ms. (bench/growth.py)
+# Faces are a hard case for a graph: who looks like nobody else is linked to by few, and small numbers of candidates lose him. One in a
+# hundred keeps 99.8 % of the right first answers of a search that compares every face, among 100,000 as among a million (made faces of
+# 128 dimensions, 1,000 probes: 947 of 949, 895 of 897); 300 keep 99.3 and 94.2 %. That takes 3.7 and 26 ms. (bench/growth.py)
 CANDIDATES = 300
 _SHARE = 0.01
 SOURCE = ("person", "image.path", "face.box")
