@@ -81,11 +81,17 @@ def exact(gallery: Iterator[Faces], probes: Vectors, k: int) -> NDArray[np.int64
 
 
 def measure(engine: Engine, effort: int, probes: Faces, truth: NDArray[np.int64], plan: Plan, clients: Clients) -> dict[str, Any]:
-    """One point of an engine's curve. What is timed is asked for once before."""
+    """One point of an engine's curve."""
+    point = {"effort": effort, **alone(engine, effort, probes, truth, plan.photos)}
+    return point | {"searches_per_second": {str(many): round(clients.rate(many, effort, plan.seconds), 1) for many in _CLIENTS}}
+
+
+def alone(engine: Engine, effort: int, probes: Faces, truth: NDArray[np.int64], photos: int) -> dict[str, Any]:
+    """What one client finds, and how long it waits. What is timed is asked for once before."""
     engine.prepare(effort)
     found = [engine.rows(engine.find(probe, _K, effort)) for probe in probes.vectors]
     recall = float(np.mean([len(set(rows) & set(map(int, known))) / _K for rows, known in zip(found, truth, strict=True)]))
-    right = [bool(rows) and rows[0] // plan.photos == person for rows, person in zip(found, probes.people, strict=True)]
+    right = [bool(rows) and rows[0] // photos == person for rows, person in zip(found, probes.people, strict=True)]
     waits = []
     for probe in probes.vectors:
         begun = time.perf_counter()
@@ -96,11 +102,9 @@ def measure(engine: Engine, effort: int, probes: Faces, truth: NDArray[np.int64]
         engine.many(probes.vectors[start : start + _BATCH], _K, effort)
     batch = len(probes.vectors) / (time.perf_counter() - begun)
     return {
-        "effort": effort,
         "recall": round(recall, 4),
         "rank1": round(float(np.mean(right)), 4),
         "ms": {f"p{at}": round(float(np.percentile(waits, at)) * 1000, 3) for at in (50, 95, 99)},
-        "searches_per_second": {str(many): round(clients.rate(many, effort, plan.seconds), 1) for many in _CLIENTS},
         "batch_per_second": round(batch, 1),
     }
 

@@ -21,7 +21,7 @@ from es.client import speaking
 from es.documents import alias, face_mapping
 from es.index_types import first_options
 from es.local import processes
-from es.merging import merge
+from es.merging import SEGMENTS, merge
 from es.vectors import Page, map_slices
 
 if TYPE_CHECKING:
@@ -30,13 +30,12 @@ if TYPE_CHECKING:
     from es.collections import Collection
 
 _COPY = "--copy-"  # no collection's name has two dashes
-_SEGMENTS = 4  # of a shard: as after a large ingest
 _STALE_SECONDS = 24 * 3600.0  # of another machine's, whose processes can't be seen
 _BROUGHT = ("person", "image.sha256")
 
 
 @contextmanager
-def copy(client: Elasticsearch, collection: Collection, index_type: str, *, segments: int = _SEGMENTS) -> Iterator[str]:
+def copy(client: Elasticsearch, collection: Collection, index_type: str, *, segments: int = SEGMENTS) -> Iterator[str]:
     """Copies the vectors, people and contents of a collection; yields the copy's index, which is deleted at the end.
 
     Args:

@@ -18,7 +18,7 @@ GRAPH_FROM = 50_000  # faces: as many are compared one by one (4 ms) in about th
 # Neighbours a node (twice as many in the lowest layer), and candidates looked at while it is built. With m = 16, Elasticsearch's default,
 # faces that lie apart can't be reached: of one segment with 100,000 faces of 128 dimensions, 5,600 comparisons found 98.7 % of the first
 # mates; with 32 as many found 99.9 %, for 8 bytes a face more and a tenth more CPU. 64 finds no more; ef_construction = 200 costs twice the
-# CPU, and finds no more either. (docs/benchmarks.md)
+# CPU, and finds no more either.
 GRAPH = {"m": 32, "ef_construction": 100}
 # Quantised types find candidates; the best of this many times k are compared again with the full vectors, so that distances are exact.
 _OVERSAMPLE = 3

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from es.local.node import Say
 
 SEGMENTS = 4  # of a shard: few are quick to search
-_SECONDS = 6 * 3600.0
+SECONDS = 6 * 3600.0  # that a merge may take
 _EARLY = "dense_vector.hnsw_enable_early_termination"
 _PARALLEL = "merge.intra_merge_parallelism_enabled"
 
@@ -43,16 +43,18 @@ def merge(client: Elasticsearch, index: str, segments: int = SEGMENTS) -> None:
     with _quick(client, index):
         if builds:
             _give_graph(client, index)
-        _note_size(client, index)
         with speaking(), suppress(ConnectionTimeout):  # it goes on in the server
-            patient = client.options(request_timeout=_SECONDS, max_retries=0)
+            patient = client.options(request_timeout=SECONDS, max_retries=0)
             patient.indices.forcemerge(index=index, max_num_segments=1 if builds else segments)
+    _note_size(client, index)  # only now: a build that is cut off before is done again by the next merge
 
 
 def is_due(client: Elasticsearch, index: str) -> bool:
-    """Whether the graph of an index waits, although it has enough faces for one."""
+    """Whether the graph of an index waits, or was begun and cut off, although it has enough faces for one."""
     _, vector, meta = _mapping(client, index)
-    if not index_types.of(vector, meta)[1]:
+    index_type, waits = index_types.of(vector, meta)
+    is_begun = index_type.endswith("hnsw") and index_type == meta.get("index_type") and "graph_faces" not in meta
+    if not (waits or is_begun):
         return False
     with speaking():
         client.indices.refresh(index=index)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from core.errors import StorageError
 from es.client import speaking
-from es.merging import merge
+from es.merging import SECONDS, merge
 
 if TYPE_CHECKING:
     from elasticsearch import Elasticsearch
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from es.collections import Collection
     from es.local.node import Say
 
-_MERGE_SECONDS = 6 * 3600.0
 _LEASE_SECONDS = 90.0  # Elasticsearch lets go of deletions within half a minute of the last write
 
 
@@ -36,7 +35,7 @@ def optimize(client: Elasticsearch, collection: Collection, say: Say) -> dict[st
     if before["deleted"]:
         _await_leases(client, collection.index, say)
     with speaking(), suppress(ConnectionTimeout):  # it goes on in the server
-        patient = client.options(request_timeout=_MERGE_SECONDS, max_retries=0)
+        patient = client.options(request_timeout=SECONDS, max_retries=0)
         patient.indices.forcemerge(index=collection.index, only_expunge_deletes=True)
     merge(client, collection.index)
     return {"before": before, "after": _state(client, collection.index)}

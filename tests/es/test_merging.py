@@ -110,6 +110,26 @@ def test_a_bulk_load_ends_with_the_graph(client: Elasticsearch, name: str) -> No
     assert "merge" not in found["settings"]["index"]  # what made it quick is taken back
 
 
+@pytest.mark.usefixtures("few")
+def test_a_build_that_was_cut_off_is_done_by_the_next_merge(client: Elasticsearch, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    made(client, name)
+    fill(client, name)
+    client.indices.forcemerge(index=alias(name), max_num_segments=1)
+
+    def cut_off(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(merging, "_touch", cut_off)
+        with pytest.raises(KeyboardInterrupt):
+            merging.merge(client, alias(name))
+    assert graph_bytes(client, name)[0] == 0
+    merging.merge(client, alias(name))
+    client.indices.refresh(index=alias(name))
+    assert graph_bytes(client, name)[0] > FACES
+    assert collections.get(client, name).graph_faces == FACES
+
+
 @pytest.mark.parametrize(
     ("faces", "noted", "looked_at"),
     [(None, None, 300), (3_000, None, 300), (100_000, None, 1_000), (2_000_000, None, 10_000), (100_000, 50, 50)],
