@@ -100,7 +100,7 @@ class Collection:
         self.recipe = recipe
         self._client = client
         self._meaning = meaning_of(client, found, recipe, log.warning)
-        self._candidates = knn.candidates(found)
+        self._depth = knn.depth(found)
         self._kept = Kept(client, found.name)
         finalize(self, self._kept.flush)  # also where nobody closes it
 
@@ -195,7 +195,7 @@ class Collection:
             self.name,
             self._meaning,
             exact=exact,
-            candidates=self._candidates,
+            depth=self._depth,
             people=top,
             filters=clauses,
             typed=typed,
@@ -309,7 +309,7 @@ class Collection:
             faces,
             threshold,
             options,
-            candidates=None if exact else self._candidates,
+            depth=None if exact else self._depth,
             filters=clauses,
             renamed=renamed,
             noted=self._kept.of(["image.path"] if db_path else [], exact=exact),

@@ -241,7 +241,8 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 CollectionName = Annotated[str, typer.Option("--collection", "-c", help="A collection of real faces with names.")]
 
 
-def _real(collection: str) -> Faces:
+def named(collection: str) -> Faces:
+    """The named faces of a collection, of length 1: at most 10 photos of each person."""
     from bench.identify import subjects
     from core.settings import settings
     from es.client import connect
@@ -262,7 +263,7 @@ def _real(collection: str) -> Faces:
 @app.command("fit")
 def fit_(collection: CollectionName, out: Annotated[Path, typer.Option(help="Where to keep it.")] = DLIB) -> None:
     """Fits a population to the named faces of a collection: the face nearest the middle of each photo."""
-    real = _real(collection)
+    real = named(collection)
     made = fit(real.vectors, real.people)
     made.save(out)
     say(f"{out}: spreads {made.spread_people:.3f} of people, {made.spread_person:.3f} of a person, {made.spread_photo:.3f} of a photo.")
@@ -275,7 +276,7 @@ def check(
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Puts real faces beside made ones, of as many people with as many photos."""
-    real = _real(collection)
+    real = named(collection)
     made = Population.load(population).like(real.people)
     sides: list[dict[str, Any]] = [distances(each, real.people) | recalls(each) for each in (real.vectors, made)]
     if json:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from core.errors import CollectionError, EngineError, UsageError
 from es import index_types, templates
 from es.client import allowed, speaking
-from es.documents import MAPPING_VERSION, PREFIX, REJECT_MAPPING, alias, face_mapping, rejects_alias
+from es.documents import FACE_ORDER, MAPPING_VERSION, PREFIX, REJECT_MAPPING, alias, face_mapping, rejects_alias
 from es.index_types import DEFAULT_INDEX_TYPE, first_options
 from es.sizing import Layout, layout
 from es.versions import versions
@@ -42,6 +42,7 @@ class Collection:
     notes: Mapping[str, Any] = field(default_factory=dict)
     mapping: int = 0  # the version of its mapping; 0: made before versions were written down
     graph_faces: int | None = None  # how many faces it had when its graph was last built or merged; None: it has none
+    faces: int | None = None  # how many it had at the end of the last ingest or merge; None: not many
     waits: bool = False  # for its graph: until then, every face is compared (see es.index_types)
 
 
@@ -99,7 +100,7 @@ def create(
     _make(client, rejects_alias(name), dict(REJECT_MAPPING), layout)
     if shards is None:
         shards = planned(client, int(recipe["dims"]), index_type, expected_faces or 0).shards
-    if not _make(client, alias(name), mapping, layout | {"number_of_shards": shards}):
+    if not _make(client, alias(name), mapping, layout | FACE_ORDER | {"number_of_shards": shards}):
         raise _exists(name)
     return get(client, name)
 
@@ -202,9 +203,19 @@ def _parse(entry: tuple[str, Mapping[str, Any]]) -> Collection | None:
         return None
     origin, notes = meta.get("origin", shape["settings"]["index"]["uuid"]), meta.get("notes", {})
     index_type, waits = index_types.of(vector, meta)
-    version = meta.get("mapping", 0)
     return Collection(
-        names[0], index, meta["recipe"], index_type, vector["dims"], meta["created"], origin, notes, version, meta.get("graph_faces"), waits
+        names[0],
+        index,
+        meta["recipe"],
+        index_type,
+        vector["dims"],
+        meta["created"],
+        origin,
+        notes,
+        mapping=meta.get("mapping", 0),
+        graph_faces=meta.get("graph_faces"),
+        faces=meta.get("faces"),
+        waits=waits,
     )
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from es import cells
 from es.client import speaking
 from es.vectors import FIELD, VECTOR, unpacked
 
@@ -74,7 +75,7 @@ def _asked(client: Elasticsearch, index: str, query: Mapping[str, Any], count: i
             index=index,
             query=dict(query),
             size=count,
-            source={"exclude_vectors": True},
+            source={"exclude_vectors": True, "excludes": [cells.FIELD]},  # older versions have none
             docvalue_fields=[VECTOR],
             allow_partial_search_results=False,
         )

@@ -14,7 +14,8 @@ from typing import Any
 
 PREFIX = "facedex-"
 OPERATIONS = f"{PREFIX}-operations"  # the record of what was done; no collection has this name, as it begins with a dash
-MAPPING_VERSION = 1  # raised with every change of a mapping; stands in a collection's _meta, so that later versions can tell
+MAPPING_VERSION = 2  # raised with every change of a mapping; stands in a collection's _meta, so that later versions can tell
+WITH_CELLS = 2  # the version of a mapping from which on each face has its cell
 _VERSION = re.compile(r"-v\d+$")
 _ID_BYTES = 15  # 120 bits: collisions are out of reach; 20 characters of URL-safe base64, which Elasticsearch stores as 15 bytes
 
@@ -78,6 +79,7 @@ def face_fields() -> dict[str, Any]:
         "labels": _LABELS,
         "ingest": _INGEST,
         "thumbnail": {"type": "binary"},
+        "cell": {"type": "short"},  # see es.cells
     }
 
 
@@ -89,6 +91,9 @@ def face_mapping(dims: int, metric: str, index_options: Mapping[str, Any], meta:
     vector = {"type": "dense_vector", "dims": dims, "index": True, "similarity": metric, "index_options": dict(index_options)}
     return {"dynamic": "strict", "_meta": {"facedex": dict(meta)}, "properties": {**face_fields(), "embedding": vector}}
 
+
+# Faces of a cell lie together, so that a search which looks into some cells reads few places.
+FACE_ORDER: dict[str, Any] = {"sort.field": ["cell"], "sort.order": ["asc"]}
 
 REJECT_MAPPING: Mapping[str, Any] = {
     "dynamic": "strict",

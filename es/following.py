@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from core.errors import EngineError
+from es import cells
 from es.bulk import Operation, refusal, send
 from es.client import speaking
 from es.comparing import hashed
-from es.vectors import FIELD, VECTOR, Hit, map_hits
+from es.vectors import FIELD, VECTOR, Hit, map_hits, unpacked
 
 if TYPE_CHECKING:
     from elasticsearch import Elasticsearch
@@ -33,15 +34,17 @@ class Following:
         mark: an alias of the new index, through which it is written: once that is another's, nothing is written any more.
         renew: called with each page.
         shards: how many the followed one has.
+        model: whose vectors these are.
     """
 
-    def __init__(self, client: Elasticsearch, old: str, new: str, mark: str, renew: Callable[[], None], shards: int) -> None:
+    def __init__(self, client: Elasticsearch, old: str, new: str, mark: str, renew: Callable[[], None], shards: int, model: str) -> None:
         self._client = client
         self._old = old
         self._new = new
         self._mark = mark
         self._renew = renew
         self._shards = shards
+        self._book = cells.book(model)
         self._reached = _NEVER  # sequence number up to which all is brought over
         self.caught_up = 0  # written or deleted since the first time
 
@@ -62,9 +65,19 @@ class Following:
         count = 0
         for hits in pages:
             self._renew()
-            self._send([self._operation({"index": {"_id": hit["_id"]}}, _document(hit)) for hit in hits])
+            documents = [_document(hit) for hit in hits]
+            self._cells(documents)
+            self._send([self._operation({"index": {"_id": hit["_id"]}}, document) for hit, document in zip(hits, documents, strict=True)])
             count += len(hits)
         return count
+
+    def _cells(self, documents: list[dict[str, Any]]) -> None:
+        """Gives each face its cell: before version 2 of the mapping they had none."""
+        without = [document for document in documents if FIELD in document and cells.FIELD not in document]
+        if without and self._book is not None:
+            own = self._book.of(unpacked([document[FIELD] for document in without]))
+            for document, cell in zip(without, own.tolist(), strict=True):
+                document[cells.FIELD] = cell
 
     def _operation(self, header: Mapping[str, Mapping[str, Any]], document: Mapping[str, Any] | None) -> Operation:
         """Through the mark: once that is another's, nothing is written any more."""

@@ -13,7 +13,7 @@ from typing import Any
 from core.errors import UsageError
 
 INDEX_TYPES = ("flat", "int8_flat", "int4_flat", "bbq_flat", "hnsw", "int8_hnsw", "int4_hnsw", "bbq_hnsw")
-DEFAULT_INDEX_TYPE = "int8_hnsw"
+DEFAULT_INDEX_TYPE = "bbq_flat"
 GRAPH_FROM = 50_000  # faces: as many are compared one by one (4 ms) in about the time that a graph takes to lose none
 # Neighbours a node (twice as many in the lowest layer), and candidates looked at while it is built. With m = 16, Elasticsearch's default,
 # faces that lie apart can't be reached: of one segment with 100,000 faces of 128 dimensions, 5,600 comparisons found 98.7 % of the first
@@ -21,7 +21,7 @@ GRAPH_FROM = 50_000  # faces: as many are compared one by one (4 ms) in about th
 # CPU, and finds no more either.
 GRAPH = {"m": 32, "ef_construction": 100}
 # Quantised types find candidates; the best of this many times k are compared again with the full vectors, so that distances are exact.
-_OVERSAMPLE = 3
+OVERSAMPLE = 3
 
 
 def index_options(index_type: str) -> dict[str, Any]:
@@ -35,9 +35,14 @@ def index_options(index_type: str) -> dict[str, Any]:
     options: dict[str, Any] = {"type": index_type}
     if index_type.endswith("hnsw"):
         options |= GRAPH
-    if not index_type.startswith(("flat", "hnsw")):
-        options["rescore_vector"] = {"oversample": _OVERSAMPLE}
+    if is_quantised(index_type):
+        options["rescore_vector"] = {"oversample": OVERSAMPLE}
     return options
+
+
+def is_quantised(index_type: str) -> bool:
+    """Whether faces are compared by fewer bits first, and the best of them again by their full vectors."""
+    return not index_type.startswith(("flat", "hnsw"))
 
 
 def first_options(index_type: str) -> dict[str, Any]:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from es.local.node import Say
 
 SEGMENTS = 4  # of a shard: few are quick to search
+_NOTED_FROM = 500_000  # faces: searches of fewer look at all of them
 SECONDS = 6 * 3600.0  # that a merge may take
 _EARLY = "dense_vector.hnsw_enable_early_termination"
 _PARALLEL = "merge.intra_merge_parallelism_enabled"
@@ -62,13 +63,15 @@ def is_due(client: Elasticsearch, index: str) -> bool:
 
 
 def build_if_due(client: Elasticsearch, index: str, say: Say) -> None:
-    """Builds the graph of an index that has become large enough. Where that can't be, searches compare every face as before."""
+    """Builds the graph of an index that has become large enough, and notes its size. Where that can't be, searches go on as before."""
     try:
         if is_due(client, index):
             say("Builds the graph, so that searches stay quick as the collection grows.")
             merge(client, index)
+        else:
+            _note_size(client, index)
     except FacedexError as error:
-        say(f"facedex: all is stored, but the graph was not built ({error}): have a steward run `facedex collections optimize`.")
+        say(f"facedex: all is stored, but searches don't get quicker by it ({error}): have a steward run `facedex collections optimize`.")
 
 
 def _mapping(client: Elasticsearch, index: str) -> tuple[str, dict[str, object], dict[str, object]]:
@@ -88,16 +91,19 @@ def _give_graph(client: Elasticsearch, index: str) -> None:
 
 
 def _note_size(client: Elasticsearch, index: str) -> None:
-    """Notes how many faces a graph has, from which follows how far searches look (``query.knn.candidates``)."""
+    """Notes how many faces there are, and how many were in the graph when it was built: from that follows how far searches look."""
     name, vector, meta = _mapping(client, index)
-    index_type, waits = index_types.of(vector, meta)
-    if waits or not index_type.endswith("hnsw") or not meta:
+    if not meta or "recipe" not in meta:  # a copy for measuring
         return
     with speaking():
         faces = int(client.count(index=name)["count"])
-        if faces != meta.get("graph_faces"):
+    index_type, waits = index_types.of(vector, meta)
+    has_graph = index_type.endswith("hnsw") and not waits
+    sizes = {"faces": faces} | ({"graph_faces": faces} if has_graph else {})
+    if (has_graph or faces >= _NOTED_FROM) and sizes.items() - meta.items():
+        with speaking():
             whole = client.indices.get_mapping(index=name)[name]["mappings"]["_meta"]
-            client.indices.put_mapping(index=name, meta=whole | {"facedex": meta | {"graph_faces": faces}})
+            client.indices.put_mapping(index=name, meta=whole | {"facedex": meta | sizes})
 
 
 def _touch(client: Elasticsearch, index: str) -> None:

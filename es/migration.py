@@ -25,7 +25,7 @@ from es import loading, marks, merging, versions
 from es.client import health, speaking
 from es.collections import FILLING, Collection, finish, get, merge_notes
 from es.comparing import agreement, different_documents
-from es.documents import MAPPING_VERSION, alias, face_mapping, rejects_alias
+from es.documents import FACE_ORDER, MAPPING_VERSION, alias, face_mapping, rejects_alias
 from es.following import Following
 from es.index_types import first_options
 from es.local.node import silent
@@ -134,7 +134,8 @@ class Migration:
         self._settings = _settings(client, self._collection.index)
         self.moved = self._make(recipe)
         shards = int(self._settings["number_of_shards"] or 1)
-        self._follow = Following(client, self.moved.old, self.moved.index, self._mark, self.renew, shards)
+        model = str(self._collection.recipe["model"])
+        self._follow = Following(client, self.moved.old, self.moved.index, self._mark, self.renew, shards, model)
 
     @property
     def collection(self) -> Collection:
@@ -157,7 +158,7 @@ class Migration:
         mapping = face_mapping(
             int(made["dims"]), str(made["metric"]), first_options(index_type), self._meta(recipe) | {"index_type": index_type}
         )
-        layout = {"number_of_shards": shards, "number_of_replicas": 0, "refresh_interval": "-1"}
+        layout = {"number_of_shards": shards, "number_of_replicas": 0, "refresh_interval": "-1", **FACE_ORDER}
         with speaking():
             try:
                 self._client.indices.create(

@@ -11,7 +11,7 @@ import uuid
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from core.errors import CollectionError
 from es import marks
@@ -81,15 +81,23 @@ def origin(client: Elasticsearch, name: str) -> str:
         CollectionError: there is no such collection.
     """
     with speaking():
-        return origin_now(client, name)
+        return made_now(client, name).origin
 
 
-def origin_now(client: Elasticsearch, name: str) -> str:
-    """The same as part of what is repeated as a whole: errors are the client's own."""
-    answer = client.indices.get(index=alias(name), filter_path="*.mappings._meta.facedex.origin,*.settings.index.uuid")
+class Made(NamedTuple):
+    """What documents of a collection are written for: see :func:`origin`; and the version of its mapping."""
+
+    origin: str
+    mapping: int
+
+
+def made_now(client: Elasticsearch, name: str) -> Made:
+    """What a collection is at this moment, as part of what is repeated as a whole: errors are the client's own."""
+    known = "*.mappings._meta.facedex"
+    answer = client.indices.get(index=alias(name), filter_path=f"{known}.origin,{known}.mapping,*.settings.index.uuid")
     (shape,) = answer.values()
-    kept = shape.get("mappings", {}).get("_meta", {}).get("facedex", {}).get("origin")
-    return str(kept or shape["settings"]["index"]["uuid"])
+    meta = shape.get("mappings", {}).get("_meta", {}).get("facedex", {})
+    return Made(str(meta.get("origin") or shape["settings"]["index"]["uuid"]), int(meta.get("mapping", 0)))
 
 
 def new_mark(name: str) -> str:

@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from core.errors import EngineError, RecipeMismatch
+from es import cells
 from es.bulk import Operation, refusal, send
-from es.documents import alias, face_id, reject_id, rejects_alias
+from es.client import speaking
+from es.documents import WITH_CELLS, alias, face_id, reject_id, rejects_alias
 from es.security.refusals import is_refusal
-from es.versions import origin, origin_now
+from es.versions import made_now
 from ingest.contents import Contents
 from ingest.known import PASSING, Known
 from photos.sources import Source
@@ -84,7 +86,9 @@ class Writer:
         self._name = name
         self._model = model
         self._ingest = {"run": run, "detection": detection}
-        self._origin = origin(client, name)
+        with speaking():
+            self._made = made_now(client, name)
+        self._book = cells.book(model) if self._made.mapping >= WITH_CELLS else None
         self._replaced = Contents()  # that this run has looked at anew
         self.seconds = 0.0  # spent on storing
 
@@ -129,9 +133,9 @@ class Writer:
         return batch.works
 
     def _check(self, client: Elasticsearch) -> None:
-        """The vectors of a run are made with the recipe that the collection had when it began."""
-        if origin_now(client, self._name) != self._origin:
-            raise RecipeMismatch("The collection was made anew meanwhile, or moved to another model: run this again.")
+        """The documents of a run are made for the recipe and the mapping that the collection had when it began."""
+        if made_now(client, self._name) != self._made:
+            raise RecipeMismatch("The collection was made anew meanwhile, or moved to another model or mapping: run this again.")
 
     def _add(self, work: Work, batch: _Batch) -> None:
         """Makes a photo part of a request."""
@@ -200,6 +204,8 @@ class Writer:
             },
             "embedding": pack_dense_vector(face.embedding),
         }
+        if self._book is not None:
+            document[cells.FIELD] = int(self._book.of(face.embedding[None])[0])
         if face.quality is not None:
             document["face"]["quality"] = face.quality.as_dict()
         if face.thumbnail is not None:

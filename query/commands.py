@@ -126,7 +126,7 @@ def search(
             collection,
             meaning_of(client, found, recipe, say),
             exact=exact,
-            candidates=knn.candidates(found),
+            depth=knn.depth(found),
             people=people,
             filters=clauses,
             typed=typed,

@@ -83,7 +83,7 @@ def tables(
     threshold: float,
     options: FindOptions,
     *,
-    candidates: int | None = knn.CANDIDATES,
+    depth: knn.Depth | None = knn.Depth(),  # noqa: B008 - it can't be changed
     filters: Sequence[Clause] = (),
     renamed: Mapping[str, str] | None = None,
     noted: Noted | None = None,
@@ -97,7 +97,7 @@ def tables(
         faces: of the photo.
         threshold: what applies where the options name none.
         options: ``similarity_search``, ``k`` and ``threshold`` are used.
-        candidates: faces that the vector index looks at; ``None`` compares with every face instead.
+        depth: how far the vector index looks; ``None`` compares with every face instead.
         filters: what a stored face has to meet.
         renamed: what beginnings of paths are called in the tables.
         noted: told of the photo.
@@ -111,8 +111,8 @@ def tables(
     vectors = [face.embedding for face in faces]
 
     def nearest(wanted: int) -> Sequence[Sequence[Hit]]:
-        if candidates is not None:
-            return knn.nearest(client, name, vectors, wanted, candidates=candidates, filters=filters, source=_SOURCE)
+        if depth is not None:
+            return knn.nearest(client, name, vectors, wanted, depth=depth, filters=filters, source=_SOURCE)
         import numpy as np
 
         from query.exact import exact

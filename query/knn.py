@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from es import cells
 from es.client import failure, speaking
-from es.documents import alias
+from es.documents import WITH_CELLS, alias
+from es.index_types import OVERSAMPLE, is_quantised
+from es.vectors import FIELD
 
 if TYPE_CHECKING:
     import numpy as np
@@ -19,24 +22,47 @@ if TYPE_CHECKING:
 Hit = Mapping[str, Any]  # _id, _score = (1 + cosine) / 2, and of its _source person, image.path and face.box
 
 MOST_FACES = 10_000  # the most that Elasticsearch answers at once, and looks at
+CANDIDATES = 300
 # Faces are a hard case for a graph: who looks like nobody else is linked to by few, and small numbers of candidates lose him. One in a
 # hundred keeps 99.8 % of the right first answers of a search that compares every face, among 100,000 as among a million (made faces of
 # 128 dimensions, 1,000 probes: 947 of 949, 895 of 897); 300 keep 99.3 and 94.2 %. That takes 3.7 and 26 ms. (bench/growth.py)
-CANDIDATES = 300
 _SHARE = 0.01
+# Of more faces than this, those in the nearest cells are compared only (see es.cells); but of no fewer cells than the share below, in
+# which are 99.9 % of the right first answers (bench/cells.py).
+_COMPARED = 1_500_000
+_LEAST_SHARE = 0.1
 SOURCE = ("person", "image.path", "face.box")
 _SHAPE = "hits.hits._id,hits.hits._score,hits.hits._source"
 
 
-def candidates(collection: Collection) -> int:
-    """How many faces a search of a collection looks at: as was measured for it (``facedex bench recall``), or by the size of its graph."""
+class Depth(NamedTuple):
+    """How far a search looks."""
+
+    candidates: int = CANDIDATES  # looked at in each segment's graph; without one, compared again with the full vectors
+    again: bool = False  # there is no graph, and faces are compared by fewer bits first
+    share: float = 1.0  # of the cells that are looked into
+    model: str = ""  # whose cells these are
+
+
+def depth(collection: Collection) -> Depth:
+    """How far a search of a collection looks: as was measured for it (``facedex bench recall``), or by its size."""
     noted: int | None = collection.notes.get("num_candidates")
-    return noted or advised(collection.graph_faces or 0)
+    if collection.index_type.endswith("hnsw") and not collection.waits:
+        return Depth(noted or advised(collection.graph_faces or 0))
+    model = str(collection.recipe.get("model", ""))
+    has_cells = collection.mapping >= WITH_CELLS and cells.is_there(model)
+    again = is_quantised(collection.index_type)
+    return Depth(noted or CANDIDATES, again, advised_share(collection.faces or 0) if has_cells else 1.0, model)
 
 
 def advised(faces: int) -> int:
     """How many candidates lose next to nobody in a graph of so many faces."""
     return round(min(MOST_FACES, max(CANDIDATES, _SHARE * faces)))
+
+
+def advised_share(faces: int) -> float:
+    """In what share of the cells to look for one of so many faces."""
+    return max(_LEAST_SHARE, min(1.0, _COMPARED / max(faces, 1)))
 
 
 def nearest(
@@ -45,7 +71,7 @@ def nearest(
     vectors: Sequence[NDArray[np.float32]],
     k: int,
     *,
-    candidates: int = CANDIDATES,
+    depth: Depth = Depth(),  # noqa: B008 - it can't be changed
     filters: Sequence[Clause] = (),
     but: Sequence[Sequence[str]] = (),
     source: Sequence[str] = SOURCE,
@@ -57,7 +83,7 @@ def nearest(
         name: the collection.
         vectors: float32, as long as the collection's; they need no length of 1.
         k: faces, at most :data:`MOST_FACES`.
-        candidates: looked at in each segment of the index; never fewer than k.
+        depth: how far to look; never at fewer candidates than k.
         filters: what a face has to meet, all of it.
         but: for each vector, people to leave out; empty for none.
         source: what to bring of each face.
@@ -66,23 +92,26 @@ def nearest(
         EngineError: a shard can't answer: it may hold the one who is looked for.
         CollectionError: there is no such collection.
     """
-    from elasticsearch.helpers import pack_dense_vector
-
     bodies = []
     for number, vector in enumerate(vectors):
-        knn: dict[str, Any] = {
-            "field": "embedding",
-            "query_vector": pack_dense_vector(vector),
-            "k": k,
-            "num_candidates": min(MOST_FACES, max(candidates, k)),
-        }
         left_out = but[number] if but else ()
         clauses = [*filters, *([{"bool": {"must_not": {"terms": {"person": list(left_out)}}}}] if left_out else [])]
-        if clauses:
-            knn["filter"] = clauses
-        bodies.append({"knn": knn, "size": k, "_source": list(source)})
+        bodies.append({"knn": clause(vector, k, depth, clauses), "size": k, "_source": list(source)})
     answers = _many(client, name, bodies) if len(bodies) > 1 else [_one(client, name, body) for body in bodies]
     return [sorted(answer.get("hits", {}).get("hits", []), key=_order) for answer in answers]
+
+
+def clause(vector: NDArray[np.float32], k: int, depth: Depth, filters: Sequence[Clause] = ()) -> dict[str, Any]:
+    """The ``knn`` of a request: the k nearest of one vector, (dims,) float32, among the faces that meet the filters."""
+    from elasticsearch.helpers import pack_dense_vector
+
+    candidates = min(MOST_FACES, max(depth.candidates, k))
+    knn: dict[str, Any] = {"field": FIELD, "query_vector": pack_dense_vector(vector), "k": k, "num_candidates": candidates}
+    if depth.again and candidates > OVERSAMPLE * k:
+        knn["rescore_vector"] = {"oversample": candidates / k}
+    if depth.share < 1 and (book := cells.book(depth.model)):
+        filters = [*filters, {"terms": {cells.FIELD: book.nearest(vector, depth.share)}}]
+    return knn | ({"filter": list(filters)} if filters else {})
 
 
 def _one(client: Elasticsearch, name: str, body: Mapping[str, Any]) -> Mapping[str, Any]:

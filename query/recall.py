@@ -17,8 +17,10 @@ import numpy as np
 
 from core.errors import CollectionError, EngineError
 from es.client import speaking
+from es.index_types import OVERSAMPLE
 from es.vectors import FIELD, unpacked
 from query.exact import SOURCE, exact
+from query.knn import Depth, clause
 
 if TYPE_CHECKING:
     from elasticsearch import Elasticsearch
@@ -198,6 +200,7 @@ def measure(
     k: int,
     *,
     faces: int,
+    depth: Depth = Depth(),  # noqa: B008 - it can't be changed
     levels: Sequence[int] = LEVELS,
     seen: Callable[[Level], None] = lambda _: None,
 ) -> list[Level]:
@@ -210,6 +213,7 @@ def measure(
         known: their exact neighbours.
         k: how many neighbours.
         faces: how many there are.
+        depth: how far its searches look; all but the candidates.
         levels: numbers of candidates, from few to many; those below k don't make sense and are left out.
         seen: is told each level when it is measured.
     """
@@ -217,7 +221,7 @@ def measure(
     for candidates in levels:
         if candidates < k:
             continue
-        level = _level(client, index, probes, known, k, candidates, faces)
+        level = _level(client, index, probes, known, k, depth._replace(candidates=candidates), faces)
         found.append(level)
         seen(level)
         if candidates >= min(faces, max(k, _ASKED)) and level.compared >= faces:
@@ -225,24 +229,24 @@ def measure(
     return found
 
 
-def _level(client: Elasticsearch, index: str, probes: Probes, known: Truth, k: int, candidates: int, faces: int) -> Level:
+def _level(client: Elasticsearch, index: str, probes: Probes, known: Truth, k: int, depth: Depth, faces: int) -> Level:
     recalls, firsts, people = [], [], []
-    for hits, ids, scores in zip(_search(client, index, probes, k, candidates), known.ids, known.scores, strict=True):
+    for hits, ids, scores in zip(_search(client, index, probes, k, depth), known.ids, known.scores, strict=True):
         people.append(hits[0].get("fields", {}).get("person", [None])[0] if hits else None)
         if not ids:  # there is no other photo
             continue
         right = sum(hit["_id"] in ids or hit["_score"] >= scores[-1] - _EQUAL for hit in hits)
         recalls.append(min(1.0, right / len(ids)))
         firsts.append(bool(hits) and (hits[0]["_id"] == ids[0] or hits[0]["_score"] >= scores[0] - _EQUAL))
-    times = 1000 * np.array(_times(client, index, probes, k, candidates))
+    times = 1000 * np.array(_times(client, index, probes, k, depth))
     return Level(
-        candidates,
+        depth.candidates,
         float(np.mean(recalls)) if recalls else 1.0,
         float(np.mean(firsts)) if firsts else 1.0,
         _labelled(probes, people),
         float(np.median(times)),
         float(np.percentile(times, 95)),
-        _compared(client, index, probes, k, candidates) or faces,  # of a flat index, the server counts nothing
+        _compared(client, index, probes, k, depth, faces),
     )
 
 
@@ -251,13 +255,13 @@ def _labelled(probes: Probes, first: Sequence[str | None]) -> float | None:
     return float(np.mean(right)) if right else None
 
 
-def _search(client: Elasticsearch, index: str, probes: Probes, k: int, candidates: int) -> Iterator[list[Mapping[str, Any]]]:
+def _search(client: Elasticsearch, index: str, probes: Probes, k: int, depth: Depth) -> Iterator[list[Mapping[str, Any]]]:
     """The hits of each probe, best first, without its own photo."""
     each = zip(probes.vectors, probes.photos, strict=True)
     while some := list(islice(each, _TOGETHER)):
         searches: list[Mapping[str, Any]] = []
         for vector, photo in some:
-            knn = _knn(vector, k, candidates) | {"filter": {"bool": {"must_not": {"term": {"image.sha256": photo}}}}}
+            knn = _knn(vector, k, depth, [{"bool": {"must_not": {"term": {"image.sha256": photo}}}}])
             searches += [{}, {"knn": knn, "size": knn["k"], "_source": False, "docvalue_fields": ["person"]}]
         with speaking():
             answers = client.msearch(index=index, searches=searches, max_concurrent_searches=2)["responses"]
@@ -272,11 +276,11 @@ def _whole(answer: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     return hits
 
 
-def _times(client: Elasticsearch, index: str, probes: Probes, k: int, candidates: int) -> list[float]:
+def _times(client: Elasticsearch, index: str, probes: Probes, k: int, depth: Depth) -> list[float]:
     """Seconds of single searches as a person makes them, one after another: leaving a photo out costs time of its own."""
     times = []
     for vector in [*probes.vectors[:_WARM], *probes.vectors[:_TIMED]]:
-        knn = _knn(vector, k, candidates)
+        knn = _knn(vector, k, depth)
         begun = time.perf_counter()
         with speaking():
             client.search(index=index, knn=knn, size=knn["k"], source={"includes": list(SOURCE)})
@@ -284,17 +288,23 @@ def _times(client: Elasticsearch, index: str, probes: Probes, k: int, candidates
     return times[min(_WARM, len(probes)) :]
 
 
-def _compared(client: Elasticsearch, index: str, probes: Probes, k: int, candidates: int) -> int:
-    """How many faces a search looks at, on all shards."""
+def _compared(client: Elasticsearch, index: str, probes: Probes, k: int, depth: Depth, faces: int) -> int:
+    """How many faces a search looks at, on all shards; in an index without a graph: how many by their full vectors."""
+    if depth.again:
+        return min(faces, max(depth.candidates, OVERSAMPLE * _wanted(k, depth)))
     counts = []
     for vector in probes.vectors[:_PROFILED]:
         with speaking():
-            knn = _knn(vector, k, candidates)
+            knn = _knn(vector, k, depth)
             answer = client.search(index=index, knn=knn, size=1, source=False, profile=True, filter_path="profile.shards.dfs.knn")
         searches = [search for shard in answer["profile"]["shards"] for search in shard["dfs"]["knn"]]
         counts.append(sum(int(search["vector_operations_count"]) for search in searches))
-    return int(np.median(counts))
+    return int(np.median(counts)) or faces  # where every face is compared, the server counts nothing
 
 
-def _knn(vector: NDArray[np.float32], k: int, candidates: int) -> dict[str, Any]:
-    return {"field": FIELD, "query_vector": vector.tolist(), "k": max(k, min(_ASKED, candidates)), "num_candidates": candidates}
+def _knn(vector: NDArray[np.float32], k: int, depth: Depth, filters: Sequence[Mapping[str, Any]] = ()) -> dict[str, Any]:
+    return clause(vector, _wanted(k, depth), depth, filters)
+
+
+def _wanted(k: int, depth: Depth) -> int:
+    return max(k, min(_ASKED, depth.candidates))

@@ -85,15 +85,17 @@ def _measure(
     client: Elasticsearch, collection: Collection, types: list[str], probes: Probes, known: Truth, k: int, faces: int
 ) -> list[Measured]:
     """The collection's own index first, then the copies."""
+    from es.index_types import GRAPH_FROM, is_quantised
+    from query.knn import Depth, depth
     from query.recall import Measured, measure
 
     def seen(level: Level) -> None:
         say(f"{level.num_candidates:,} candidates: recall {level.recall:.2%}, the same first {level.rank1:.2%}")
 
-    def one(index: str, index_type: str, *, is_copy: bool) -> Measured:
-        return Measured(index_type, is_copy, faces, measure(client, index, probes, known, k, faces=faces, seen=seen))
+    def one(index: str, index_type: str, how: Depth, *, is_copy: bool) -> Measured:
+        return Measured(index_type, is_copy, faces, measure(client, index, probes, known, k, faces=faces, depth=how, seen=seen))
 
-    measured = [one(collection.index, collection.index_type, is_copy=False)]
+    measured = [one(collection.index, collection.index_type, depth(collection), is_copy=False)]
     if types:
         from es.copies import copy, sweep
 
@@ -101,7 +103,9 @@ def _measure(
         for index_type in types:
             say(f"Copies the faces into an index of type {index_type}.")
             with copy(client, collection, index_type) as index:
-                measured.append(one(index, index_type, is_copy=True))
+                has_graph = index_type.endswith("hnsw") and faces >= GRAPH_FROM
+                how = Depth(again=is_quantised(index_type) and not has_graph)
+                measured.append(one(index, index_type, how, is_copy=True))
     return measured
 
 

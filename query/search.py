@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from es.collections import Collection
     from faces.recipe import Recipe
     from query.filters import Clause
-    from query.knn import Hit
+    from query.knn import Depth, Hit
     from query.targets import Target
 
 DEFAULT_PEOPLE = 5
@@ -210,7 +210,7 @@ def searcher(
     meaning: Meaning,
     *,
     exact: bool = False,
-    candidates: int | None = None,
+    depth: Depth | None = None,
     people: int = DEFAULT_PEOPLE,
     filters: Sequence[Clause] = (),
     typed: Sequence[str] = (),
@@ -223,7 +223,7 @@ def searcher(
         name: the collection.
         meaning: judges distances.
         exact: compares with every face, instead of asking the vector index.
-        candidates: faces that the vector index looks at (see :func:`query.knn.nearest`).
+        depth: how far the vector index looks (see :func:`query.knn.depth`).
         people: how many to name for each face.
         filters: which faces to search among.
         typed: the same as a person typed it.
@@ -233,7 +233,7 @@ def searcher(
     def through_index(vectors: Sequence[NDArray[np.float32]], k: int, but: Sequence[Sequence[str]]) -> Sequence[Sequence[Hit]]:
         from query import knn
 
-        return knn.nearest(client, name, vectors, k, candidates=candidates or knn.CANDIDATES, filters=filters, but=but)
+        return knn.nearest(client, name, vectors, k, depth=depth or knn.Depth(), filters=filters, but=but)
 
     def through_all(vectors: Sequence[NDArray[np.float32]], k: int, but: Sequence[Sequence[str]]) -> Sequence[Sequence[Hit]]:
         import numpy as np

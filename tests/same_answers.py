@@ -9,7 +9,7 @@ import numpy as np
 from elasticsearch import Elasticsearch
 
 from query.exact import exact
-from query.knn import nearest
+from query.knn import Depth, nearest
 from tests.faces_made import vector
 
 Answers = list[list[tuple[str, str | None, float]]]  # for each probe: face, person and distance, the nearest first
@@ -18,7 +18,7 @@ Answers = list[list[tuple[str, str | None, float]]]  # for each probe: face, per
 def answers(client: Elasticsearch, name: str, seeds: Iterable[int], k: int = 20) -> tuple[Answers, Answers]:
     """The nearest faces of probes made with these seeds: by the exact search, and by the index with enough candidates."""
     probes = [vector(seed) for seed in seeds]
-    found = nearest(client, name, probes, k, candidates=10_000)
+    found = nearest(client, name, probes, k, depth=Depth(10_000, again=True))
     return _told(exact(client, name, np.array(probes), k)), _told(found)
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from bench.engines.engine import PAGE, Served, tree_bytes
+from es.index_types import DEFAULT_INDEX_TYPE
 
 if TYPE_CHECKING:
     import numpy as np
@@ -16,17 +17,21 @@ if TYPE_CHECKING:
     from es.collections import Collection
     from es.local.node import Node
     from ingest.writer import Work
+    from query.knn import Depth
 
     Vectors = NDArray[np.float32]
 
 
 class Facedex(Served):
-    """A collection as an ingest makes it (whole face documents, bulk-load mode, merged), searched as a search does: with what it tells."""
+    """A collection as an ingest makes it (whole face documents, bulk-load mode, merged), searched as a search does: with what it tells.
 
-    name, effort = "Facedex", "num_candidates"
-    efforts = (30, 100, 300, 1000, 3000, 10_000)
+    Its effort is a share of the cells, in thousandths; with the default's, 300 faces are compared again in full.
+    """
+
+    name, effort = "Facedex", "thousandths of the cells"
+    efforts: ClassVar[Sequence[int]] = (10, 30, 100, 300, 1000)
     packages = ("elasticsearch",)
-    index_type: ClassVar[str] = "int8_hnsw"
+    index_type: ClassVar[str] = DEFAULT_INDEX_TYPE
     _collection: Collection | None = None
 
     def build(self, blocks: Iterable[Vectors], count: int) -> None:
@@ -63,7 +68,13 @@ class Facedex(Served):
     def many(self, probes: Vectors, k: int, effort: int) -> Sequence[Sequence[Any]]:
         from query.knn import nearest
 
-        return nearest(self._client, self._at["name"], list(probes), k, candidates=effort)
+        return nearest(self._client, self._at["name"], list(probes), k, depth=self._depth(effort))
+
+    def _depth(self, effort: int) -> Depth:
+        from faces.recipe import DEFAULT
+        from query.knn import Depth
+
+        return Depth(again=True, share=effort / 1000, model=DEFAULT.model)
 
     def rows(self, found: Sequence[Any]) -> list[int]:
         return [self._rows[hit["_id"]] for hit in found]
@@ -120,19 +131,44 @@ class Facedex(Served):
             self._client.close()
 
 
-class FacedexFloat(Facedex):
+class FacedexAll(Facedex):
+    """The same, where every face is compared, and more and more of them in full."""
+
+    name, effort = "Facedex, all cells", "compared again in full"
+    efforts = (100, 300, 1000, 3000)
+
+    def _depth(self, effort: int) -> Depth:
+        from query.knn import Depth
+
+        return Depth(effort, again=True)
+
+
+class FacedexGraph(Facedex):
+    """A collection with a graph, of eight bits a dimension."""
+
+    name, effort = "Facedex, int8_hnsw", "num_candidates"
+    efforts = (30, 100, 300, 1000, 3000, 10_000)
+    index_type = "int8_hnsw"
+
+    def _depth(self, effort: int) -> Depth:
+        from query.knn import Depth
+
+        return Depth(effort)
+
+
+class FacedexFloat(FacedexGraph):
     """The same without quantisation."""
 
     name, index_type = "Facedex, hnsw", "hnsw"
 
 
-class FacedexInt4(Facedex):
+class FacedexInt4(FacedexGraph):
     """The same with four bits a dimension."""
 
     name, index_type = "Facedex, int4_hnsw", "int4_hnsw"
 
 
-class FacedexBit(Facedex):
+class FacedexBit(FacedexGraph):
     """The same with one bit a dimension."""
 
     name, index_type = "Facedex, bbq_hnsw", "bbq_hnsw"
@@ -146,6 +182,7 @@ def _works(blocks: Iterable[Vectors]) -> Iterator[Work]:
     from faces.face import Face
     from faces.quality import Quality
     from ingest.writer import Work
+    from query.knn import Depth
     from photos.sources import Source
     from workers.worker import Outcome
 

@@ -14,7 +14,7 @@ from es.index_types import GRAPH, INDEX_TYPES
 from es.loading import BulkLoad
 from es.local.node import silent
 from faces.recipe import DEFAULT
-from query.knn import candidates, nearest
+from query.knn import depth, nearest
 from tests.faces_made import Content, content, vector
 
 FACES = 3_000  # Elasticsearch makes no graph for a segment of 1,000
@@ -136,7 +136,7 @@ def test_a_build_that_was_cut_off_is_done_by_the_next_merge(client: Elasticsearc
 )
 def test_the_larger_a_graph_the_further_a_search_looks(faces: int | None, noted: int | None, looked_at: int) -> None:
     notes = {} if noted is None else {"num_candidates": noted}
-    assert candidates(Collection("name", "index", {}, "int8_hnsw", 128, "", "", notes, graph_faces=faces)) == looked_at
+    assert depth(Collection("name", "index", {}, "int8_hnsw", 128, "", "", notes, graph_faces=faces)).candidates == looked_at
 
 
 @pytest.mark.usefixtures("few")

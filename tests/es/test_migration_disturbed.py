@@ -110,7 +110,7 @@ def test_a_block_that_was_there_already_does_not_mean_that_writes_are_done(
 def test_a_shard_that_does_not_say_how_far_it_is_ends_it(client: Elasticsearch, filled: str) -> None:
     index = collections.get(client, filled).index
     with pytest.raises(EngineError, match="can't answer"):
-        Following(client, index, index, "", lambda: None, shards=2).catch_up()
+        Following(client, index, index, "", lambda: None, 2, "Dlib").catch_up()
 
 
 def test_what_is_found_out_about_the_old_model_is_not_said_of_the_new_one(client: Elasticsearch, filled: str) -> None:
