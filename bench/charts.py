@@ -235,8 +235,8 @@ def growth(figures: Figures) -> Json:
     points = [point for point in figures["points"] if point.get("curve")]
     if len(points) < 2:
         raise LookupError("a curve needs two sizes")
-    told: dict[tuple[int, int], Figures] = {(point["faces"], each["candidates"]): each for point in points for each in point["curve"]}
-    efforts = sorted({candidates for _, candidates in told})
+    told: dict[tuple[int, float], Figures] = {(point["faces"], each["share"]): each for point in points for each in point["curve"]}
+    shares = sorted({share for _, share in told})
     size: Json = {"field": "faces", "type": "quantitative", "title": "faces"}
     size |= {
         "scale": {"type": "log", "nice": False},
@@ -244,22 +244,22 @@ def growth(figures: Figures) -> Json:
     }
     exact = {point["faces"]: point["curve"][0].get("exact_rank1") for point in points}
 
-    def share(faces: int, each: Figures) -> float | None:
+    def kept(faces: int, each: Figures) -> float | None:
         known = each.get("exact_rank1") or exact[faces]
         return nines(each["rank1"] / known) if known else None
 
     searched = [
-        {"faces": faces, "candidates": f"{candidates:,}", "effort": candidates, "ms": each["ms"]["p50"], "right": share(faces, each)}
-        for (faces, candidates), each in sorted(told.items())
+        {"faces": faces, "cells": f"{share:.0%}", "effort": share, "ms": each["ms"]["p50"], "right": kept(faces, each)}
+        for (faces, share), each in sorted(told.items())
     ]
     ranked = [row for row in searched if row["right"] is not None]
     right = _nines_axis("rank-1, share of the exact search's") | {"field": "right"}
     if ranked:
         right["scale"] |= {"domain": [min(row["right"] for row in ranked) - 0.05, _MOST_NINES + 0.15]}
     # From light to dark: more is looked at.
-    scale = {"domain": [f"{candidates:,}" for candidates in efforts], "scheme": {"name": "blues", "extent": [0.35, 1]}}
-    by: Json = {"color": {"field": "candidates", "type": "ordinal", "title": "candidates", "scale": scale}}
-    kept = [
+    scale = {"domain": [f"{share:.0%}" for share in shares], "scheme": {"name": "blues", "extent": [0.35, 1]}}
+    by: Json = {"color": {"field": "cells", "type": "ordinal", "title": "of the cells", "scale": scale}}
+    built = [
         {"faces": point["faces"], "what": what, "value": point[key]}
         for key, what in (("build_seconds", "writing"), ("merge_seconds", "merging"))
         for point in points
@@ -277,7 +277,7 @@ def growth(figures: Figures) -> Json:
         top.append(_grown("The right person first", ranked, size, right, by))
     below = [
         _grown(title, rows, size, _log("value", unit, rows, form="~g"), what)
-        for title, rows, unit in (("Time to build", kept, "seconds"), ("Room", room, "GB"))
+        for title, rows, unit in (("Time to build", built, "seconds"), ("Room", room, "GB"))
         if rows
     ]
     apart = {"scale": {"color": "independent"}}

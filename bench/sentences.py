@@ -10,7 +10,8 @@ from statistics import median
 from typing import Any
 
 from bench.charts import HERE, WIRE, memory, place
-from query.knn import CANDIDATES, advised
+from bench.growth import usual
+from query.knn import AGAIN, CANDIDATES
 
 Figures = Mapping[str, Any]  # of all benches, by name
 Told = Callable[[Figures], str | None]
@@ -62,8 +63,7 @@ def percent(share: float) -> str:
 
 def _default(figures: Figures) -> Figures:
     """Facedex's point that is nearest to a search as it comes."""
-    wanted = advised(int(figures["faces"]))
-    point: Figures = min(figures["engines"]["facedex"]["points"], key=lambda each: abs(each["effort"] - wanted))
+    point: Figures = min(figures["engines"]["facedex"]["points"], key=lambda each: abs(each["effort"] - AGAIN))
     return point
 
 
@@ -86,7 +86,7 @@ def search_default(every: Figures) -> str:
     figures = every["search"]
     point = _default(figures)
     return (
-        f"**Search.** Among {many(figures['faces'])} made faces, a search as it comes ({point['effort']:,} candidates) finds "
+        f"**Search.** Among {many(figures['faces'])} made faces, a search as it comes ({point['effort']:,} compared again in full) finds "
         f"{percent(point['recall'])} of the ten nearest, and has the right person first in {percent(point['rank1'])} of searches "
         f"(comparing with every face: {percent(figures['exact_rank1'])}). One client waits {number(point['ms']['p50'])} ms "
         f"(median; 99th percentile: {number(point['ms']['p99'])} ms); "
@@ -171,28 +171,23 @@ def growth_range(every: Figures) -> str:
     first, last = min(points, key=lambda each: each["faces"]), max(points, key=lambda each: each["faces"])
 
     def wait(point: Figures) -> float:
-        return float(next(each for each in point["curve"] if each["candidates"] == _effort)["ms"]["p50"])
+        return float(usual(point)["ms"]["p50"])
 
-    both = {each["candidates"] for each in first["curve"]} & {each["candidates"] for each in last["curve"]}
-    _effort = min(both, key=lambda candidates: abs(candidates - advised(last["faces"])))
     return (
         f"**Growth.** From {many(first['faces'])} to {many(last['faces'])} faces ({number(last['faces'] / first['faces'])} times as many) "
-        f"one search with {_effort:,} candidates goes from {number(wait(first))} to {number(wait(last))} ms "
+        f"one search as it comes goes from {number(wait(first))} to {number(wait(last))} ms "
         f"({number(wait(last) / wait(first))} times)."
     )
 
 
 def growth_right(every: Figures) -> str:
-    """How far a search must look in the largest."""
+    """What a search of the largest finds."""
     last = max((point for point in every["growth"]["points"] if point.get("curve")), key=lambda each: each["faces"])
-    enough = [each["candidates"] for each in last["curve"] if each["rank1"] >= _NEVER * each["exact_rank1"]]
-    if not enough:
-        best = max(last["curve"], key=lambda each: each["rank1"])
-        return (
-            f"Among {many(last['faces'])} faces no number of candidates that was tried has {percent(_NEVER)} of the exact search's rank-1: "
-            f"{best['candidates']:,} have {percent(best['rank1'] / best['exact_rank1'])}."
-        )
-    return f"Among {many(last['faces'])} faces, {min(enough):,} candidates have {percent(_NEVER)} of the exact search's rank-1 or more."
+    point = usual(last)
+    return (
+        f"Among {many(last['faces'])} faces it looks into {percent(point['share'])} of the cells, and has "
+        f"{percent(point['rank1'] / point['exact_rank1'])} of the exact search's rank-1."
+    )
 
 
 def growth_exponent(every: Figures) -> str:
@@ -211,10 +206,10 @@ def growth_table(every: Figures) -> str:
         for each in point["curve"]:
             exact = each.get("exact_rank1")
             share = percent(each["rank1"] / exact) if exact else ""
-            searched = (f"{each['candidates']:,}", percent(each["recall"]), share, number(each["ms"]["p50"]), number(each["ms"]["p99"]))
+            searched = (percent(each["share"]), percent(each["recall"]), share, number(each["ms"]["p50"]), number(each["ms"]["p99"]))
             rows.append((f"{point['faces']:,}", str(point.get("segments", "")), *seconds, *gigabytes, *searched))
             gigabytes, seconds = ["", ""], ["", ""]  # once a size
-    head = ("faces", "segments", "written in s", "merged in s", "disk GB", "memory GB", "candidates", "recall@10", "rank-1 of exact")
+    head = ("faces", "segments", "written in s", "merged in s", "disk GB", "memory GB", "of the cells", "recall@10", "rank-1 of exact")
     return table((*head, "median ms", "p99 ms"), rows)
 
 

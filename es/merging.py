@@ -100,7 +100,7 @@ def _note_size(client: Elasticsearch, index: str) -> None:
     index_type, waits = index_types.of(vector, meta)
     has_graph = index_type.endswith("hnsw") and not waits
     sizes = {"faces": faces} | ({"graph_faces": faces} if has_graph else {})
-    if (has_graph or faces >= _NOTED_FROM) and sizes.items() - meta.items():
+    if (has_graph or faces >= _NOTED_FROM) and any(meta.get(key) != now for key, now in sizes.items()):
         with speaking():
             whole = client.indices.get_mapping(index=name)[name]["mappings"]["_meta"]
             client.indices.put_mapping(index=name, meta=whole | {"facedex": meta | sizes})

@@ -204,7 +204,7 @@ class Writer:
             },
             "embedding": pack_dense_vector(face.embedding),
         }
-        if self._book is not None:
+        if self._book is not None and len(face.embedding) == self._book.dims:  # the server refuses others, and says why
             document[cells.FIELD] = int(self._book.of(face.embedding[None])[0])
         if face.quality is not None:
             document["face"]["quality"] = face.quality.as_dict()

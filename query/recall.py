@@ -104,9 +104,9 @@ class Measured:
 
         ``None``: every face is compared anyway. Small parts of an index have no graph; that says nothing of when they have grown.
         """
-        if all(level.compared >= self.faces for level in self.levels):
-            return None
         levels = [level for level in self.levels if level.num_candidates >= _ASKED] or self.levels
+        if all(level.compared >= self.faces for level in levels):
+            return None
         return max(levels, key=lambda level: (len(level.reached), _below(level.rank1, RANK1), _below(level.recall, RECALL)))
 
     def as_dict(self) -> dict[str, Any]:

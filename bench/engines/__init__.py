@@ -7,6 +7,8 @@ from bench.engines.engine import Engine
 
 ENGINES: dict[str, type[Engine]] = {
     "facedex": facedex.Facedex,
+    "facedex-cells": facedex.FacedexCells,
+    "facedex-graph": facedex.FacedexGraph,
     "facedex-hnsw": facedex.FacedexFloat,
     "facedex-int4": facedex.FacedexInt4,
     "facedex-bbq": facedex.FacedexBit,

@@ -25,11 +25,11 @@ if TYPE_CHECKING:
 class Facedex(Served):
     """A collection as an ingest makes it (whole face documents, bulk-load mode, merged), searched as a search does: with what it tells.
 
-    Its effort is a share of the cells, in thousandths; with the default's, 300 faces are compared again in full.
+    Every face is compared, as the default is up to 1.5 million.
     """
 
-    name, effort = "Facedex", "thousandths of the cells"
-    efforts: ClassVar[Sequence[int]] = (10, 30, 100, 300, 1000)
+    name, effort = "Facedex", "compared again in full"
+    efforts: ClassVar[Sequence[int]] = (100, 300, 1000, 3000)
     packages = ("elasticsearch",)
     index_type: ClassVar[str] = DEFAULT_INDEX_TYPE
     _collection: Collection | None = None
@@ -71,10 +71,9 @@ class Facedex(Served):
         return nearest(self._client, self._at["name"], list(probes), k, depth=self._depth(effort))
 
     def _depth(self, effort: int) -> Depth:
-        from faces.recipe import DEFAULT
         from query.knn import Depth
 
-        return Depth(again=True, share=effort / 1000, model=DEFAULT.model)
+        return Depth(effort, again=True)
 
     def rows(self, found: Sequence[Any]) -> list[int]:
         return [self._rows[hit["_id"]] for hit in found]
@@ -131,16 +130,17 @@ class Facedex(Served):
             self._client.close()
 
 
-class FacedexAll(Facedex):
-    """The same, where every face is compared, and more and more of them in full."""
+class FacedexCells(Facedex):
+    """The same, where only the faces in the nearest cells are compared."""
 
-    name, effort = "Facedex, all cells", "compared again in full"
-    efforts = (100, 300, 1000, 3000)
+    name, effort = "Facedex, some cells", "thousandths of the cells"
+    efforts = (10, 30, 150, 300)
 
     def _depth(self, effort: int) -> Depth:
-        from query.knn import Depth
+        from faces.recipe import DEFAULT
+        from query.knn import AGAIN, Depth
 
-        return Depth(effort, again=True)
+        return Depth(AGAIN, again=True, share=effort / 1000, model=DEFAULT.model)
 
 
 class FacedexGraph(Facedex):
@@ -182,7 +182,6 @@ def _works(blocks: Iterable[Vectors]) -> Iterator[Work]:
     from faces.face import Face
     from faces.quality import Quality
     from ingest.writer import Work
-    from query.knn import Depth
     from photos.sources import Source
     from workers.worker import Outcome
 

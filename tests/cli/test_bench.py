@@ -38,7 +38,7 @@ def test_recall_of_a_collection_and_of_copies(client: Elasticsearch, people: str
     assert done.json.items() >= {"collection": people, "faces": 100, "probes": 30, "probes_with_mates": 30, "k": 5, "stored": None}.items()
     assert done.json["exact"]["labelled_rank1"] == 1.0
     assert [(each["index_type"], each["copy"]) for each in done.json["indices"]] == [
-        ("int8_hnsw", False),
+        ("bbq_flat", False),
         ("hnsw", True),
         ("flat", True),
     ]

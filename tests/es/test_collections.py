@@ -36,7 +36,7 @@ def test_the_vector_index_is_explicit(client: Elasticsearch, name: str) -> None:
     options = mapping["properties"]["embedding"]
     assert options["dims"] == 128
     assert options["similarity"] == "cosine"
-    assert options["index_options"]["type"] == "int8_flat"  # until there are enough faces for a graph: see tests/es/test_merging.py
+    assert options["index_options"]["type"] == "bbq_flat"
     assert options["index_options"]["rescore_vector"] == {"oversample": 3.0}
     assert mapping["dynamic"] == "strict"
 
