@@ -14,9 +14,8 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
 FIELD = "cell"
@@ -41,16 +40,22 @@ class Book:
 
     def of(self, vectors: NDArray[np.float32]) -> NDArray[np.int64]:
         """The cell of each vector, (n,), from 1: that with the nearest centre by cosine. Vectors are (n, dims), of any length."""
+        import numpy as np
+
         return np.asarray(np.argmax(vectors @ self.centres.T, axis=1) + 1, np.int64)
 
     def nearest(self, vector: NDArray[np.float32], share: float) -> list[int]:
         """The cells nearest to a vector, (dims,), that are such a share of all."""
+        import numpy as np
+
         likeness = self.centres @ vector
         many = max(1, min(self.cells, round(share * self.cells)))
         return sorted((np.argpartition(-likeness, many - 1)[:many] + 1).tolist())
 
     def save(self, path: Path) -> None:
         """Writes it; half precision moves next to no face into another cell."""
+        import numpy as np
+
         path.parent.mkdir(parents=True, exist_ok=True)
         np.savez_compressed(path, centres=self.centres.astype(np.float16))
 
@@ -63,6 +68,8 @@ def is_there(model: str) -> bool:
 @cache
 def book(model: str) -> Book | None:
     """The cells of a model, by its name; ``None`` where it has none."""
+    import numpy as np
+
     if not is_there(model):
         return None
     with np.load(_path(model), allow_pickle=False) as kept:

@@ -9,10 +9,10 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from core.errors import CollectionError, EngineError, UsageError
-from es import index_types, templates
+from es import cells, index_types, templates
 from es.client import allowed, speaking
 from es.documents import FACE_ORDER, MAPPING_VERSION, PREFIX, REJECT_MAPPING, alias, face_mapping, rejects_alias
-from es.index_types import DEFAULT_INDEX_TYPE, first_options
+from es.index_types import first_options
 from es.sizing import Layout, layout
 from es.versions import versions
 
@@ -65,7 +65,7 @@ def create(
     name: str,
     recipe: Mapping[str, Any],
     *,
-    index_type: str = DEFAULT_INDEX_TYPE,
+    index_type: str | None = None,
     shards: int | None = None,
     replicas: int | None = None,
     expected_faces: int | None = None,
@@ -76,7 +76,7 @@ def create(
         client: the connection.
         name: see :func:`check_name`.
         recipe: the pinned recipe; its ``dims`` and ``metric`` shape the vector field.
-        index_type: one of :data:`es.index_types.INDEX_TYPES`.
+        index_type: one of :data:`es.index_types.INDEX_TYPES`; ``None``: what suits the model and the expected faces.
         shards: primary shards; ``None``: as :mod:`es.sizing` has it for the expected faces.
         replicas: copies of each shard; ``None`` keeps one copy wherever the cluster has a second node for it.
         expected_faces: how many there will be; noted with the collection.
@@ -88,6 +88,7 @@ def create(
     check_name(name)
     if allowed(lambda: find(client, name)):  # perhaps over another than its first index
         raise _exists(name)
+    index_type = index_type or index_types.default(expected_faces or 0, has_cells=cells.is_there(str(recipe["model"])))
     created = datetime.now(UTC).isoformat(timespec="seconds")
     meta: dict[str, Any] = {"recipe": dict(recipe), "created": created, "mapping": MAPPING_VERSION, "index_type": index_type}
     if expected_faces is not None:

@@ -1,8 +1,13 @@
 """The types of vector index, and how each is shaped.
 
-A collection of a graph type begins without one: as long as it is small, and while it is filled for the first time, every face is compared,
-which misses none. The graph is built by a merge of all at once (see :mod:`es.merging`), each face put into it a single time: for 100,000
-faces of 128 dimensions (m 16) that took 21 s of CPU. Faces that went into graphs as they came took 33 s, and were left in ten segments.
+Faces are a hard case for a graph: to lose one right answer in a thousand, a search of one has to look at about a hundredth of all faces in
+random places. Comparing every face by one bit a dimension, and the best of them by the full vectors, loses none, is as quick up to a
+million, and needs no building; of many millions, only those in the nearest cells are compared (:mod:`es.cells`). So that is the default
+where there are cells, or few faces.
+
+A collection of a graph type begins without one: as long as it is small, and while it is filled for the first time, every face is compared.
+The graph is built by a merge of all at once (see :mod:`es.merging`), each face put into it a single time: for 100,000 faces of 128 dimensions
+(m 16) that took 21 s of CPU. Faces that went into graphs as they came took 33 s, and were left in ten segments.
 """
 
 from __future__ import annotations
@@ -14,6 +19,8 @@ from core.errors import UsageError
 
 INDEX_TYPES = ("flat", "int8_flat", "int4_flat", "bbq_flat", "hnsw", "int8_hnsw", "int4_hnsw", "bbq_hnsw")
 DEFAULT_INDEX_TYPE = "bbq_flat"
+_LARGE_TYPE = "bbq_hnsw"
+_LARGE = 4_000_000  # faces: without cells, comparing more of them takes longer (50 ms) than most are willing to wait
 GRAPH_FROM = 50_000  # faces: as many are compared one by one (4 ms) in about the time that a graph takes to lose none
 # Neighbours a node (twice as many in the lowest layer), and candidates looked at while it is built. With m = 16, Elasticsearch's default,
 # faces that lie apart can't be reached: of one segment with 100,000 faces of 128 dimensions, 5,600 comparisons found 98.7 % of the first
@@ -22,6 +29,11 @@ GRAPH_FROM = 50_000  # faces: as many are compared one by one (4 ms) in about th
 GRAPH = {"m": 32, "ef_construction": 100}
 # Quantised types find candidates; the best of this many times k are compared again with the full vectors, so that distances are exact.
 OVERSAMPLE = 3
+
+
+def default(faces: int, *, has_cells: bool) -> str:
+    """The type that suits so many faces of a model with or without cells."""
+    return DEFAULT_INDEX_TYPE if has_cells or faces <= _LARGE else _LARGE_TYPE
 
 
 def index_options(index_type: str) -> dict[str, Any]:

@@ -18,8 +18,8 @@ from es.index_types import GRAPH
 
 # A graph is built by the merge: 1 million faces of 128 dimensions took 180 s of two cores, so 10 million take most of an hour
 # of one node. Types without a graph compare the query with every face of a shard: 22 ms a million (numpy, one core), so 2 million
-# keep a search below a tenth of a second.
-MOST_FACES = {"graph": 10_000_000, "flat": 2_000_000}
+# keep a search below a tenth of a second. By bits a million take 15 ms, and of more than 1.5 million only those in some cells are compared.
+MOST_FACES = {"graph": 10_000_000, "bits": 10_000_000, "flat": 2_000_000}
 MOST_BYTES = 40e9  # Elastic's advice is 10 to 50 GB a shard, so that one moves between nodes in minutes
 # 1 million faces are searched in 3 to 5 ms within one shard: fewer are not worth asking a second one.
 WORTH = 1_000_000
@@ -66,7 +66,8 @@ def layout(faces: int, dims: int, index_type: str, data_nodes: int, *, shards: i
 
 
 def _shards(faces: int, bytes_each: float, index_type: str, nodes: int) -> int:
-    most = min(MOST_FACES["graph" if index_type.endswith("hnsw") else "flat"], MOST_BYTES / bytes_each)
+    kind = "graph" if index_type.endswith("hnsw") else "bits" if index_type.startswith("bbq") else "flat"
+    most = min(MOST_FACES[kind], MOST_BYTES / bytes_each)
     needed = max(1, math.ceil(faces / most))
     divisors = [number for number in range(1, nodes + 1) if nodes % number == 0]
     spread = max(number for number in divisors if number == 1 or faces >= number * WORTH)

@@ -41,12 +41,10 @@ def create_(
     """
     from es import client as connection
     from es.collections import check_name, create, planned
-    from es.index_types import DEFAULT_INDEX_TYPE
     from faces.recipe import resolve
 
     check_name(name)
     recipe = resolve(model or "Dlib", detector or "dlib")
-    index_type = index_type or DEFAULT_INDEX_TYPE
     with connection.connect(settings(), say) as client:
         made = create(
             client,
@@ -59,7 +57,9 @@ def create_(
         )
         warn_of_copies(client, replicas)
         expected = (
-            planned(client, made.dims, index_type, expected_faces, shards=shards, replicas=replicas) if expected_faces is not None else None
+            planned(client, made.dims, made.index_type, expected_faces, shards=shards, replicas=replicas)
+            if expected_faces is not None
+            else None
         )
     if json:
         estimate: dict[str, Any] | None = None
