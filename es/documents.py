@@ -57,23 +57,24 @@ _PATH: Mapping[str, Any] = {"type": "keyword", "ignore_above": 8191}  # longer o
 _LABELS: Mapping[str, Any] = {"type": "flattened", "ignore_above": 4096}
 _NUMBER: Mapping[str, Any] = {"type": "integer"}
 _REAL: Mapping[str, Any] = {"type": "float"}
+# What is shown, sorted and counted, but hardly ever looked for: doc values answer that too, only slower. A face is 13 bytes smaller for it.
+_UNINDEXED: Mapping[str, Any] = {"index": False}
 _INGEST: Mapping[str, Any] = {"properties": {"run": _KEYWORD, "detection": _KEYWORD}}
 
 
 def face_fields() -> dict[str, Any]:
     """The fields of a face that don't depend on its recipe: all but the vector."""
+    side = {**_NUMBER, **_UNINDEXED}
     face = {
         "ordinal": {"type": "short"},
-        "box": {"properties": dict.fromkeys("xywh", _NUMBER)},
+        "box": {"properties": dict.fromkeys("xywh", side)},
         "landmarks": {"type": "integer", "index": False, "doc_values": False},
-        "confidence": _REAL,
+        "confidence": {**_REAL, **_UNINDEXED},
         "quality": {"properties": {"size": _NUMBER, "sharpness": _REAL, "brightness": _REAL, "frontal": _REAL}},
     }
     return {
         "@timestamp": {"type": "date"},
-        "image": {
-            "properties": {"sha256": _KEYWORD, "path": _PATH, "width": _NUMBER, "height": _NUMBER, "faces": {"type": "short"}},
-        },
+        "image": {"properties": {"sha256": _KEYWORD, "path": _PATH, "width": side, "height": side, "faces": {"type": "short"}}},
         "face": {"properties": face},
         "person": _PATH,
         "labels": _LABELS,

@@ -26,8 +26,9 @@ WORTH = 1_000_000
 MOST_SHARDS = 1024  # Elasticsearch's own limit
 
 # Bytes of a face besides its vectors: ids, paths, boxes, quality, and all of that once more as a source. Without a thumbnail. (Measured:
-# 20,000 faces with paths of 45 characters, merged, took 805 bytes each as flat, 1,016 as int8_hnsw.)
-OTHER_BYTES = 300
+# 50,000 faces with a box, landmarks and quality of their own and paths of 29 characters, merged, took 947 bytes each as bbq_flat, 542 of
+# them vectors. Among 400,000 the index of hashes takes 16 bytes less.)
+OTHER_BYTES = 400
 _GRAPH_BYTES = 4 * GRAPH["m"]  # a face's links: Elastic's sizing formula (53 were measured, with m = 32)
 _QUANTISED = {"int8": (1.0, 4), "int4": (0.5, 4), "bbq": (0.125, 14)}  # bytes a dimension, and a face: likewise
 _MERGE = 2.0  # a merge writes the new segment before it deletes the old ones

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import time
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from bench.engines.engine import PAGE, Served, tree_bytes
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
     from query.knn import Depth
 
     Vectors = NDArray[np.float32]
+
+_GONE_SECONDS = 60.0  # that segments may take to go once they are merged
+_BESIDE = 0.01  # of the bytes in segments, besides: lists of them, locks
 
 
 class Facedex(Served):
@@ -89,10 +93,24 @@ class Facedex(Served):
         return str(self._at["name"])
 
     def disk(self) -> int:
-        from es.collections import describe
+        """Once merged segments are gone, and the server has seen it: it counts files only every 10 seconds."""
+        from core.terminal import say
+        from es.client import speaking
+        from es.documents import alias
 
-        assert self._collection is not None  # noqa: S101
-        return int(describe(self._client, self._collection)["bytes"])
+        index, until = alias(self._at["name"]), time.monotonic() + _GONE_SECONDS
+        while True:
+            with speaking():
+                self._client.indices.flush(index=index)
+                self._client.indices.refresh(index=index)
+                stored = int(self._client.indices.stats(index=index, metric="store")["_all"]["primaries"]["store"]["size_in_bytes"])
+            live = sum(segment["size_in_bytes"] for copy in self._primaries() for segment in copy["segments"].values())
+            if live <= stored <= live * (1 + _BESIDE):
+                return stored
+            if time.monotonic() > until:
+                say(f"The server counts {stored / 1e6:,.0f} MB on disk, and {live / 1e6:,.0f} MB in segments: not merged yet?")
+                return stored
+            time.sleep(1)
 
     def memory(self) -> int | None:
         node = self._node()
@@ -111,16 +129,17 @@ class Facedex(Served):
         return super().versions() | {"server": server_version(self._client)}
 
     def details(self) -> dict[str, Any]:
+        primaries, node = self._primaries(), self._node()
+        return {"shards": len(primaries), "segments": sum(len(copy["segments"]) for copy in primaries), "heap": node and node.heap}
+
+    def _primaries(self) -> list[Mapping[str, Any]]:
+        """Its primary shards, each with its segments."""
         from es.client import speaking
         from es.documents import alias
 
         with speaking():
             indices = self._client.indices.segments(index=alias(self._at["name"]))["indices"]
-        primaries = [
-            copy for index in indices.values() for copies in index["shards"].values() for copy in copies if copy["routing"]["primary"]
-        ]
-        node = self._node()
-        return {"shards": len(primaries), "segments": sum(len(copy["segments"]) for copy in primaries), "heap": node and node.heap}
+        return [copy for index in indices.values() for copies in index["shards"].values() for copy in copies if copy["routing"]["primary"]]
 
     def close(self) -> None:
         from es.collections import delete

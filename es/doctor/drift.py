@@ -14,6 +14,7 @@ from es.documents import MAPPING_VERSION, REJECT_MAPPING, face_mapping, rejects_
 from es.index_types import first_options, index_options
 
 _MIGRATE = "facedex collections migrate {name}"
+_INDEX = ".index"
 
 
 def mappings(cluster: Cluster) -> Iterator[Finding]:
@@ -61,12 +62,24 @@ def _compare(cluster: Cluster, collection: Collection, index: str, expected: Map
             "facedex doctor --fix adds them",
             partial(_put, cluster, index, {"properties": missing}),
         )
+    indexed = []
     for path, want, have in differing(expected["properties"], is_.get("properties", {})):
+        if path.endswith(_INDEX) and have and not want:  # as an older Facedex did: all that is asked is answered as well
+            indexed.append(path.removesuffix(_INDEX))
+            continue
         yield Finding(
             "mapping",
             "warning" if path.startswith("embedding.index_options") else "error",
             f"{path} of {index} is {have}, not {want}.",
             "Searches can miss faces or fail.",
+            _MIGRATE.format(name=collection.name),
+        )
+    if indexed:
+        yield Finding(
+            "mapping",
+            "notice",
+            f"{index} indexes {', '.join(indexed)}, as an older Facedex did.",
+            "Faces take a few bytes more on disk; nothing else.",
             _MIGRATE.format(name=collection.name),
         )
 

@@ -22,6 +22,7 @@ from es.local import processes
 from es.migration import Migration, Shape, migrate
 from es.optimize import optimize
 from faces.recipe import DEFAULT
+from tests.es.migrations_made import QUICK, fill, same, stored
 from tests.faces_made import lost, vector
 
 Check = Callable[[Cluster], Iterator[Finding]]
@@ -91,7 +92,7 @@ def test_mapping_drift_is_found_and_what_is_safe_is_put_right(
     mapping["dynamic"] = "true"
     del mapping["properties"]["thumbnail"]
     del mapping["properties"]["image"]["properties"]["width"]
-    mapping["properties"]["face"]["properties"]["confidence"] = {"type": "double"}
+    mapping["properties"]["face"]["properties"]["confidence"] = {"type": "double", "index": False}
     mapping["properties"]["embedding"]["index_options"] = index_options("int8_hnsw") | {"m": 8}
     instead = f"instead-{name}"  # of the templates, which would bring the fields back
     client.indices.put_index_template(name=instead, index_patterns=[f"{alias(name)}-v*"], priority=900)
@@ -111,6 +112,34 @@ def test_mapping_drift_is_found_and_what_is_safe_is_put_right(
     left = ask(drift.mappings)
     assert levels(left) == ["error", "warning"]
     assert client.indices.get_mapping(index=made.index)[made.index]["mappings"]["dynamic"] == "strict"
+
+
+def test_a_collection_of_the_first_mapping_works_and_is_told_to_be_larger(
+    client: Elasticsearch, name: str, ask: Callable[[Check], list[Finding]]
+) -> None:
+    made = collections.create(client, name, DEFAULT.as_dict())
+    mapping = client.indices.get_mapping(index=made.index)[made.index]["mappings"]
+    client.indices.delete(index=made.index)
+    image, face = (mapping["properties"][part]["properties"] for part in ("image", "face"))
+    for field in (image["width"], image["height"], face["confidence"], *face["box"]["properties"].values()):
+        assert field["index"] is False
+        field["index"] = True
+    mapping["_meta"]["facedex"]["mapping"] = 1
+    client.indices.create(index=made.index, mappings=mapping, aliases={alias(name): {"is_write_index": True}})
+    fill(client, name, 30)
+    before = stored(client, made.index)
+
+    (found,) = ask(drift.mappings)
+    assert (found.level, found.remedy) == ("notice", f"facedex collections migrate {name}")
+    assert "face.box.x" in found.what
+    moved = migrate(client, name, QUICK, lambda _: None)
+    assert levels(ask(drift.mappings)) == ["ok"]
+    same(before, stored(client, moved.index))
+    for index in (made.index, moved.index):  # what is not indexed is looked for all the same
+        for field in ("face.box.w", "face.confidence", "image.width"):
+            value = next(iter(client.search(index=index, size=1, docvalue_fields=[field])["hits"]["hits"]))["fields"][field][0]
+            assert client.count(index=index, query={"range": {field: {"gte": value}}})["count"] > 0
+            assert client.count(index=index, query={"range": {field: {"gt": 1e9}}})["count"] == 0
 
 
 def test_many_segments_and_deleted_faces(

@@ -62,7 +62,7 @@ def test_a_stale_template_changes_no_mapping(client: Elasticsearch, name: str) -
     assert is_sound(client, name)
     found = client.indices.get_mapping(index=alias(name))[f"{alias(name)}-v1"]["mappings"]["properties"]
     assert found["person"] == {"type": "keyword", "ignore_above": 8191}
-    assert found["face"]["properties"]["confidence"] == {"type": "float"}
+    assert found["face"]["properties"]["confidence"] == {"type": "float", "index": False}
 
 
 def test_collections_are_made_where_templates_can_not_be_written(client: Elasticsearch, name: str) -> None:
