@@ -6,8 +6,8 @@ million, and needs no building; of many millions, only those in the nearest cell
 where there are cells, or few faces.
 
 A collection of a graph type begins without one: as long as it is small, and while it is filled for the first time, every face is compared.
-The graph is built by a merge of all at once (see :mod:`es.merging`), each face put into it a single time: for 100,000 faces of 128 dimensions
-(m 16) that took 21 s of CPU. Faces that went into graphs as they came took 33 s, and were left in ten segments.
+The graph is built by a merge of all at once (see :mod:`es.merging`), each face put into it a single time: for 100,000 faces of 128
+dimensions (m 16) that took 21 s of CPU. Faces that went into graphs as they came took 33 s, and were left in ten segments.
 """
 
 from __future__ import annotations

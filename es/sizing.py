@@ -21,7 +21,7 @@ from es.index_types import GRAPH
 # keep a search below a tenth of a second. By bits a million take 15 ms, and of more than 1.5 million only those in some cells are compared.
 MOST_FACES = {"graph": 10_000_000, "bits": 10_000_000, "flat": 2_000_000}
 MOST_BYTES = 40e9  # Elastic's advice is 10 to 50 GB a shard, so that one moves between nodes in minutes
-# 1 million faces are searched in 3 to 5 ms within one shard: fewer are not worth asking a second one.
+# 1 million faces are searched in 12 to 18 ms within one shard: fewer are not worth asking a second one.
 WORTH = 1_000_000
 MOST_SHARDS = 1024  # Elasticsearch's own limit
 
