@@ -17,6 +17,7 @@ from core.terminal import DEFAULT_COLLECTION, DONE, INCOMPLETE, CollectionName, 
 from es.collections_commands import ExpectedFaces
 from ingest.rejects_commands import rejects as rejects_app
 from photos.sources import PersonFrom
+from workers.options import MinFace, WorkerCount
 
 if TYPE_CHECKING:
     from elasticsearch import Elasticsearch
@@ -48,9 +49,7 @@ def ingest(
             show_default=False,
         ),
     ] = None,
-    min_face: Annotated[
-        int, typer.Option(min=20, max=4000, help="Width in pixels from which faces are looked for.", metavar="PIXELS")
-    ] = 80,
+    min_face: MinFace = 80,
     model: Model = None,
     detector: Detector = None,
     anti_spoofing: Annotated[bool, typer.Option("--anti-spoofing", help="Leave out faces that look like a picture of a picture.")] = False,
@@ -59,9 +58,7 @@ def ingest(
         typer.Option(help="Leave out faces with less: size (pixels), sharpness, brightness or frontal (0 to 1).", metavar="MEASURE=NUMBER"),
     ] = None,
     thumbnails: Annotated[bool, typer.Option("--thumbnails", help="Store a small picture of each face, for reports.")] = False,
-    workers: Annotated[
-        int | None, typer.Option(min=0, max=512, help="Worker processes; 0: this process itself (default: one a core).")
-    ] = None,
+    workers: WorkerCount = None,
     dask: Annotated[
         str | None,
         typer.Option(help="A Dask cluster to look at the photos, which its workers see at the same paths.", metavar="tcp://HOST:PORT"),

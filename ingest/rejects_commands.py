@@ -11,6 +11,7 @@ import typer
 from core.errors import UsageError
 from core.settings import settings
 from core.terminal import DEFAULT_COLLECTION, DONE, INCOMPLETE, CollectionName, Json, line, print_json, say, show, table
+from workers.options import MinFace, WorkerCount
 
 rejects = typer.Typer(no_args_is_help=True, help="What was left out: why, and once more.")
 
@@ -93,10 +94,8 @@ def _show(reject: dict[str, Any]) -> None:
 def retry(
     collection: CollectionName = DEFAULT_COLLECTION,
     reason: Reasons = None,
-    min_face: Annotated[
-        int, typer.Option(min=20, max=4000, help="Width in pixels from which faces are looked for.", metavar="PIXELS")
-    ] = 80,
-    workers: Annotated[int | None, typer.Option(min=1, max=512, help="Worker processes.  [default: one a core]")] = None,
+    min_face: MinFace = 80,
+    workers: WorkerCount = None,
     allow_private_addresses: Annotated[
         bool, typer.Option("--allow-private-addresses", help="Let addresses lead into private networks.")
     ] = False,
@@ -121,7 +120,9 @@ def retry(
     from workers.worker import Detection
 
     folder = settings().data_dir
-    options = Options(Detection(min_face), workers or cores(), settings().max_pixels, remember=folder / "seen", again=True)
+    options = Options(
+        Detection(min_face), cores() if workers is None else workers, settings().max_pixels, remember=folder / "seen", again=True
+    )
     note = folder / "rejects" / f"{collection}-retry-{datetime.now():%Y%m%d-%H%M%S}-{os.getpid()}.jsonl"
     with connection.connect(settings(), say) as client:
         recipe = agreed(collection, get(client, collection).recipe, model=None, detector=None)

@@ -17,6 +17,7 @@ from core.files import read
 from core.settings import settings
 from core.terminal import DEFAULT_COLLECTION, DONE, INCOMPLETE, CollectionName, Json, print_json, say, show
 from query.search import DEFAULT_PEOPLE, meaning_of, searcher
+from workers.options import MinFace
 
 if TYPE_CHECKING:
     from faces.recipe import Recipe
@@ -26,7 +27,6 @@ app = typer.Typer()
 
 Model = Annotated[str | None, typer.Option(help="Refuse unless the collection was made with this model.", metavar="NAME")]
 Detector = Annotated[str | None, typer.Option(help="Refuse unless the collection was made with this detector.", metavar="NAME")]
-MinFace = Annotated[int, typer.Option(min=20, max=4000, help="Width in pixels from which faces are looked for.", metavar="PIXELS")]
 _TIMES = ["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%S%z"]
 
 

@@ -37,7 +37,7 @@ def test_what_was_left_out_is_listed_shown_and_tried_again(name: str, people: Pa
 
     (people / "cut.jpg").write_bytes(portraits["obama.jpg"].read_bytes())  # whole now
     (people / "notes.txt").unlink()
-    again = type_("rejects", "retry", "-c", name, "--workers", 1, "--json")
+    again = type_("rejects", "retry", "-c", name, "--workers", 0, "--json")
     assert again.code == 1
     assert (again.json["indexed"], again.json["gone"], again.json["gone_first"]) == (1, 1, [str(people / "notes.txt")])
     assert type_("rejects", "list", "-c", name, "--json").json["rejected"] == {"not_an_image": 1}
