@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from bench.engines.engine import EF_CONSTRUCTION, Engine, M, folder_bytes, pages
+from bench.engines.engine import EF_CONSTRUCTION, Kept, M, pages
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -18,23 +15,7 @@ if TYPE_CHECKING:
     Vectors = NDArray[np.float32]
 
 
-class _Folder(Engine):
-    _folder: Path | None = None
-
-    def _own(self) -> Path:
-        if self._folder is None:
-            self._folder = Path(tempfile.mkdtemp(prefix="facedex-bench-"))
-        return self._folder
-
-    def disk(self) -> int:
-        return folder_bytes(self._own())
-
-    def close(self) -> None:
-        if self._folder is not None:
-            shutil.rmtree(self._folder, ignore_errors=True)
-
-
-class Qdrant(_Folder):
+class Qdrant(Kept):
     """Qdrant Edge: the segments and graphs of Qdrant's server as a library, optimised before they are searched."""
 
     name, effort = "Qdrant Edge", "hnsw_ef"
@@ -87,7 +68,7 @@ class Qdrant(_Folder):
         super().close()
 
 
-class Lance(_Folder):
+class Lance(Kept):
     """LanceDB: one graph in eight bits a dimension over a table of columns. It has no call for many searches at once."""
 
     name, effort = "LanceDB", "ef"
@@ -126,7 +107,7 @@ class Lance(_Folder):
         return found
 
 
-class DeepfaceFind(_Folder):
+class DeepfaceFind(Kept):
     """``DeepFace.find`` as people call it, over the datastore that it keeps beside the photos.
 
     The code is DeepFace's own; the datastore is written by DeepFace's own writer, but with vectors that are known, and a model of ours

@@ -94,14 +94,31 @@ class Engine(ABC):
         """Ends it, where there is something to end."""
 
 
-class Served(Engine):
+class Kept(Engine):
+    """It keeps what it has in a folder, which is made when it is needed and goes when it is closed."""
+
+    _folder: Path | None = None
+
+    def _own(self) -> Path:
+        if self._folder is None:
+            self._folder = Path(tempfile.mkdtemp(prefix="facedex-bench-"))
+        return self._folder
+
+    def disk(self) -> int:
+        return folder_bytes(self._own())
+
+    def close(self) -> None:
+        if self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
+
+
+class Served(Kept):
     """Over the wire: each thread has a connection of its own, and a copy of it can be sent to another process, which connects by itself."""
 
     served = True
 
     def __init__(self) -> None:
         self._at: dict[str, Any] = {}  # all that a client has to know
-        self._folder: Path | None = None
         self._server: Server | None = None
         self._here = threading.local()
 
@@ -121,23 +138,13 @@ class Served(Engine):
             self._here.client = self._connect()
         return self._here.client
 
-    def _own(self) -> Path:
-        """A folder that goes when it is closed."""
-        if self._folder is None:
-            self._folder = Path(tempfile.mkdtemp(prefix="facedex-bench-"))
-        return self._folder
-
-    def disk(self) -> int:
-        return folder_bytes(self._own())
-
     def memory(self) -> int | None:
         return None if self._server is None else tree_bytes(self._server.pid)
 
     def close(self) -> None:
         if self._server is not None:
             self._server.stop()
-        if self._folder is not None:
-            shutil.rmtree(self._folder, ignore_errors=True)
+        super().close()
 
 
 class Server:
