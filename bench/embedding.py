@@ -182,18 +182,22 @@ def _fastest(session: Any, inputs: dict[str, NDArray[Any]]) -> float:
 
 
 def limits(chips: NDArray[np.uint8]) -> list[dict[str, object]]:
-    """Both networks beside what this machine could do: the counted multiply-adds at its measured peak."""
-    from faces.dlib_model import float_network, int8_network
+    """Each network beside what this machine could do: the counted multiply-adds at its measured peak."""
+    from faces.dlib_model import float_network, int7_network, int8_network
 
     count = multiply_adds(float_network())
     rows: list[dict[str, object]] = []
-    for kind, network in ("float32", float_network()), ("int8", int8_network()):
+    for name, kind, network in (
+        ("float32", "float32", float_network()),
+        ("int8", "int8", int8_network()),
+        ("int8, weights of 7 bits", "int8", int7_network()),
+    ):
         most = peak(kind)
         for batch in BATCHES:
             seconds = reached(network, chips[:batch])
             rows.append(
                 {
-                    "network": kind,
+                    "network": name,
                     "faces_at_once": batch,
                     "million_multiply_adds": round(count / 1e6, 1),
                     "peak_billion_a_second": round(most / 1e9, 1),

@@ -1,9 +1,9 @@
-"""dlib's network with 8-bit convolutions: a third of the time, on processors that multiply bytes (VNNI).
+"""dlib's network with 8-bit convolutions: a third of the time on processors that multiply bytes (VNNI), two thirds on others with AVX2.
 
 The 28 convolutions of the residual blocks take 93 % of the multiplications. Their weights are rounded to int8, each output channel with
 a scale of its own; what goes in and comes out of them is rounded to uint8, with scales that are constants here (RANGES). Sums are
-32-bit integers, so they are the same on every such processor. The first convolution, the sums of the blocks and the projection stay
-float32. docs/embedding.md has what that does to vectors and verdicts.
+integers, so they are the same on every such processor: without VNNI the weights have half the steps, for their sake. The first
+convolution, the sums of the blocks and the projection stay float32. docs/embedding.md has what that does to vectors and verdicts.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from faces.dlib_weights import Convolution, Graph, Network
 
 LEVELS: Final = 255  # of uint8, above zero
 WEIGHT_LEVELS: Final = 127  # of int8, to both sides
+# Without VNNI two products are added in 16 bits, which holds them as long as no weight is larger: 2 * 255 * 64 < 2**15.
+NARROW_LEVELS: Final = 64
 
 # What the tensors of the 14 blocks reach on LFW: the input, the first convolution after its ReLU, the least and the most of the second.
 # bench/int8_ranges.py makes this table. Beyond it values are clipped.
@@ -38,16 +40,22 @@ RANGES: Final = (
 )
 
 
-def to_int8_onnx(network: Network) -> bytes:
-    """The network as a serialised ONNX model with the input and output of :func:`faces.dlib_weights.to_onnx`."""
-    return _Int8Graph().build(network)
+def to_int8_onnx(network: Network, weight_levels: int) -> bytes:
+    """The network as a serialised ONNX model with the input and output of :func:`faces.dlib_weights.to_onnx`.
+
+    Args:
+        network: dlib's.
+        weight_levels: steps from 0 to the largest weight, WEIGHT_LEVELS or NARROW_LEVELS.
+    """
+    return _Int8Graph(weight_levels).build(network)
 
 
 class _Int8Graph(Graph):
     """Writes each rounding as a pair of QuantizeLinear and DequantizeLinear, which onnxruntime joins with the convolution in between."""
 
-    def __init__(self) -> None:
+    def __init__(self, weight_levels: int) -> None:
         super().__init__()
+        self.weight_levels = weight_levels
         self.ranges = iter(RANGES)
 
     def branch(self, x: str, one: Convolution, two: Convolution) -> str:
@@ -65,7 +73,7 @@ class _Int8Graph(Graph):
 
     def convolution8(self, x: str, step: float, layer: Convolution) -> str:
         """A convolution of bytes, ``step`` apart."""
-        steps = (np.abs(layer.kernel).max(axis=(1, 2, 3)) / WEIGHT_LEVELS).astype(np.float32)
+        steps = (np.abs(layer.kernel).max(axis=(1, 2, 3)) / self.weight_levels).astype(np.float32)
         kernel = np.rint(layer.kernel / steps[:, None, None, None]).astype(np.int8)
         bias = np.rint(layer.bias / (steps * np.float64(step))).astype(np.int32)
         return self.convolved(x, self.unrounded(kernel, steps), self.unrounded(bias, steps * np.float32(step)), layer)

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import dlib
@@ -14,6 +14,7 @@ from core.errors import ModelError
 from core.settings import settings
 from faces import dlib_model
 from faces.dlib_detector import DlibDetector
+from faces.dlib_int8 import LEVELS, NARROW_LEVELS
 from faces.dlib_model import BATCH, DlibModel, load, read_pinned, weight_file
 from faces.face import distance
 
@@ -80,17 +81,35 @@ def test_equals_dlib_on_lfw(shared_photos: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("abilities", "bytes_wide"),
-    [("flags : avx2 avx512f avx512_vnni", True), ("flags : avx2 avx_vnni", True), ("flags : avx2 avx512f", False), (None, False)],
+    ("abilities", "made", "name"),
+    [
+        ("flags : avx2 avx512f avx512_vnni", dlib_model.int8_network, "-int8-"),
+        ("flags : avx2 avx_vnni", dlib_model.int8_network, "-int8-"),
+        ("flags : avx2 avx512f", dlib_model.int7_network, "-int7-"),
+        ("flags : sse4_2 avx", dlib_model.float_network, "-c"),
+        ("Features : asimd asimddp", dlib_model.float_network, "-c"),
+        (None, dlib_model.float_network, "-c"),
+    ],
 )
-def test_bytes_are_for_processors_that_add_their_products(
-    models: Path, monkeypatch: pytest.MonkeyPatch, abilities: str, bytes_wide: bool
+def test_bytes_are_for_processors_whose_sums_of_their_products_hold(
+    models: Path, monkeypatch: pytest.MonkeyPatch, abilities: str | None, made: Callable[[], bytes], name: str
 ) -> None:
     monkeypatch.setattr(dlib_model, "_abilities", lambda: abilities)
     monkeypatch.setattr(dlib_model, "_optimised", lambda network: network)
-    assert dlib_model.converted_network() == (dlib_model.int8_network() if bytes_wide else dlib_model.float_network())
+    assert dlib_model.converted_network() == made()
     [network] = models.glob("*.onnx")
-    assert ("int8" in network.name) == bytes_wide
+    assert name in network.name
+    assert ("-int" in network.name) == ("-int" in name)
+
+
+def test_weights_of_7_bits_never_saturate() -> None:
+    import onnx
+
+    weights = onnx.load_from_string(dlib_model.int7_network()).graph.initializer
+    wide = [onnx.numpy_helper.to_array(tensor) for tensor in weights if tensor.data_type == onnx.TensorProto.INT8]
+    largest = max(int(np.abs(kernel.astype(int)).max()) for kernel in wide)
+    assert largest == NARROW_LEVELS
+    assert 2 * LEVELS * largest < 2**15  # two products, as processors without VNNI add them
 
 
 def test_a_face_does_not_depend_on_its_batch(chips: Chips) -> None:
