@@ -51,6 +51,7 @@ STEPS = (
     Step("skip", ("--photos", "PHOTOS", "--paths", "FACES"), photos=True),
     Step("search", ("--faces", "FACES")),
     Step("growth", ("--faces", "FACES")),
+    Step("bulk", ("--faces", "FACES")),
     Step("batch", ("--photos", "PHOTOS", "-c", COLLECTION, "--targets", "2000"), photos=True, collection=True),
     Step("identify", ("--photos", "PHOTOS", "-c", COLLECTION, "--people", "100"), photos=True, collection=True),
     Step("accuracy", ("--photos", "PAIRS", "--sample", "300"), photos=True),

@@ -113,15 +113,15 @@ def index() -> Iterator[Turn]:
 
     with connect(_settings(), say) as client, _collection(client) as ours, _collection(client) as theirs:
         writer = Writer(client, ours.name, model=DEFAULT.model, run="bench", detection="bench")
-        lots = _lots()
+        each = lots()
 
         def documents(works: list[Work]) -> Iterator[dict[str, Any]]:
             for work in works:
                 id_ = face_id(str(work.outcome.sha256), 0, DEFAULT.model)
-                yield {"_op_type": "create", "_index": alias(theirs.name), "_id": id_, "require_alias": True, "_source": _document(work)}
+                yield {"_op_type": "create", "_index": alias(theirs.name), "_id": id_, "require_alias": True, "_source": document(work)}
 
         def turn() -> Mapping[str, Pair]:
-            works = next(lots)
+            works = next(each)
             marks = [_clocks()]
             for _ in writer.write(works):
                 pass
@@ -148,7 +148,7 @@ def search() -> Iterator[Turn]:
     with connect(_settings(), say) as client, _collection(client) as made:
         writer, brute = Writer(client, made.name, model=DEFAULT.model, run="bench", detection="bench"), Brute()
         brute.build((block.vectors for block in Population.load().gallery(FACES // PHOTOS, PHOTOS)), FACES)
-        for _ in writer.write(work for lot, _ in zip(_lots(), range(FACES // _LOT), strict=False) for work in lot):
+        for _ in writer.write(work for lot, _ in zip(lots(), range(FACES // _LOT), strict=False) for work in lot):
             pass
         with speaking():  # one graph, as a search of many faces meets it: small segments have none
             client.indices.forcemerge(index=alias(made.name), max_num_segments=1)
@@ -205,7 +205,7 @@ def _collection(client: Elasticsearch) -> Iterator[Collection]:
         delete(client, made)
 
 
-def _lots() -> Iterator[list[Work]]:
+def lots(faces: int = 100 * FACES) -> Iterator[list[Work]]:
     """Photos with a made face each, so many at a time, the same in every run."""
     from faces.face import Face
     from faces.quality import Quality
@@ -215,7 +215,7 @@ def _lots() -> Iterator[list[Work]]:
 
     lot: list[Work] = []
     quality, row = Quality(120, 90.5, 0.5, 0.9), 0
-    for block in Population.load().gallery(100 * FACES, PHOTOS):
+    for block in Population.load().gallery(faces // PHOTOS, PHOTOS):
         for vector in block.vectors:
             face = Face((70, 70, 110, 110), ((90, 100),) * 5, 1.5, vector, quality=quality)
             sha256 = hashlib.sha256(b"%d" % row).hexdigest()
@@ -226,7 +226,7 @@ def _lots() -> Iterator[list[Work]]:
                 lot = []
 
 
-def _document(work: Work) -> dict[str, Any]:
+def document(work: Work) -> dict[str, Any]:
     """What the writer stores of a face, with its vector as a list."""
     outcome, [face] = work.outcome, work.outcome.faces
     assert face.quality is not None  # noqa: S101 - narrows the type

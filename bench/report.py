@@ -51,6 +51,7 @@ SECTIONS = {
             sentences.search_in_process,
             sentences.search_batch,
             sentences.growth_range,
+            sentences.bulk_ratio,
             sentences.embedding_ratio,
             sentences.ingest_ratio,
             sentences.accuracy_both,

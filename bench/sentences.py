@@ -190,6 +190,17 @@ def growth_right(every: Figures) -> str:
     )
 
 
+def bulk_ratio(every: Figures) -> str:
+    """How quick writing is."""
+    figures = every["bulk"]
+    ours, theirs = figures["facedex"], figures["helpers_bulk"]
+    return (
+        f"**Writing.** {many(figures['faces'])} faces are written and merged in {number(ours['seconds'])} s; `helpers.bulk` with vectors as "
+        f"lists and default settings takes {number(theirs['seconds'])} s, {times(theirs['seconds'], ours['seconds'])} as long. "
+        f"A face takes {number(ours['bytes'] / figures['faces'])} bytes of disk."
+    )
+
+
 def growth_exponent(every: Figures) -> str:
     """The fitted law."""
     fits = {name.split("_")[0]: fit["exponent"] for name, fit in every["growth"]["fit"].items() if isinstance(fit, Mapping)}

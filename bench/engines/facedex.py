@@ -116,6 +116,12 @@ class Facedex(Served):
         node = self._node()
         return None if node is None else tree_bytes(node.pid)
 
+    def node_pid(self) -> int:
+        """The process of the node, which has to be one of Facedex's own."""
+        node = self._node()
+        assert node is not None, "no node of Facedex's own"  # noqa: S101
+        return node.pid
+
     def _node(self) -> Node | None:
         """The node of Facedex's own, where none was named."""
         from core.settings import settings

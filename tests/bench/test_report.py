@@ -80,6 +80,12 @@ EXAMPLES: dict[str, dict[str, Any]] = {
         "fit": {"latency_ms": {"exponent": 0.2}},
         "projection": {},
     },
+    "bulk": {
+        "faces": 1_000_000,
+        "facedex": {"seconds": 100.0, "bytes": 815e6},
+        "helpers_bulk": {"seconds": 250.0},
+        "ratio": 2.5,
+    },
     "embedding": {
         "stages": {"LFW": {"decode": 1.1, "detect": 8.0, "embed": 7.0}, "12 MP": {"decode": 70.0, "detect": 390.0, "embed": 7.0}},
         "ratio_to_deepface": {"LFW": 11.2},
@@ -156,6 +162,7 @@ def test_what_it_says_is_what_was_measured() -> None:
     assert "1/30 as many" in sentences.search_in_process(EXAMPLES)
     assert "From 10,000 to 1 million faces (100 times as many)" in sentences.growth_range(EXAMPLES)
     assert "it looks into 100 % of the cells, and has 100 % of the exact search" in sentences.growth_right(EXAMPLES)
+    assert "takes 250 s, 2.5 times as long. A face takes 815 bytes of disk." in sentences.bulk_ratio(EXAMPLES)
     assert "98.6 % are judged right" in sentences.accuracy_both(EXAMPLES)
     assert "promises to take 1 % of strangers for somebody was held to it: 1 % were" in sentences.open_set_kept(EXAMPLES)
 

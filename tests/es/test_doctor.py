@@ -137,7 +137,7 @@ def test_a_collection_of_the_first_mapping_works_and_is_told_to_be_larger(
     same(before, stored(client, moved.index))
     for index in (made.index, moved.index):  # what is not indexed is looked for all the same
         for field in ("face.box.w", "face.confidence", "image.width"):
-            value = next(iter(client.search(index=index, size=1, docvalue_fields=[field])["hits"]["hits"]))["fields"][field][0]
+            value = next(iter(client.search(index=index, size=1, docvalue_fields=[{"field": field}])["hits"]["hits"]))["fields"][field][0]
             assert client.count(index=index, query={"range": {field: {"gte": value}}})["count"] > 0
             assert client.count(index=index, query={"range": {field: {"gt": 1e9}}})["count"] == 0
 
