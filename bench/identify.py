@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 
 _FIELDS = ("person", "image.sha256", "image.path", "image.width", "image.height", "image.faces", *(f"face.box.{side}" for side in "xywh"))
 _K = 10  # neighbours whose recall is told
-_LEVELS = (10, 30, 100, 300)  # numbers of candidates
+_LEVELS = (10, 30, 100, 300, 1000)  # numbers of candidates
 _HALVES = 2  # of the gallery: DeepFace goes through each in a process of its own
 _FIND_K = 10  # more than the faces of one photo
 
@@ -108,6 +108,7 @@ def search(client: Elasticsearch, collection: Collection, found: Sequence[Subjec
     """Rank-1 of the exact search, and of the approximate one by number of candidates, in the collection and in a merged copy."""
     from es.collections import count
     from es.copies import copy, sweep
+    from query import knn
     from query.recall import measure, truth
 
     probes, faces = probes_of(found), count(client, collection)["faces"]
@@ -120,7 +121,7 @@ def search(client: Elasticsearch, collection: Collection, found: Sequence[Subjec
     }
 
     def levels(index: str) -> list[dict[str, Any]]:
-        measured = measure(client, index, probes, known, _K, faces=faces, levels=_LEVELS)
+        measured = measure(client, index, probes, known, _K, faces=faces, depth=knn.depth(collection), levels=_LEVELS)
         return [level.as_dict() | {"of_exact": round((level.labelled_rank1 or 0) / (known.rank1 or 1), 5)} for level in measured]
 
     document["as_it_is"] = levels(collection.index)

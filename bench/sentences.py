@@ -11,7 +11,7 @@ from typing import Any
 
 from bench.charts import HERE, WIRE, memory, place
 from bench.growth import usual
-from query.knn import AGAIN, CANDIDATES
+from query.knn import AGAIN
 
 Figures = Mapping[str, Any]  # of all benches, by name
 Told = Callable[[Figures], str | None]
@@ -195,8 +195,8 @@ def bulk_ratio(every: Figures) -> str:
     figures = every["bulk"]
     ours, theirs = figures["facedex"], figures["helpers_bulk"]
     return (
-        f"**Writing.** {many(figures['faces'])} faces are written and merged in {number(ours['seconds'])} s; `helpers.bulk` with vectors as "
-        f"lists and default settings takes {number(theirs['seconds'])} s, {times(theirs['seconds'], ours['seconds'])} as long. "
+        f"**Writing.** {many(figures['faces'])} faces are written and merged in {number(ours['seconds'])} s; `helpers.bulk` with vectors "
+        f"as lists and default settings takes {number(theirs['seconds'])} s, {times(theirs['seconds'], ours['seconds'])} as long. "
         f"A face takes {number(ours['bytes'] / figures['faces'])} bytes of disk."
     )
 
@@ -299,7 +299,7 @@ def accuracy_both(every: Figures) -> str:
 def identify_rank1(every: Figures) -> str:
     """Rank-1 of real photos."""
     figures = every["identify"]
-    [level] = [each for each in figures["as_it_is"] if each["num_candidates"] == CANDIDATES]
+    [level] = [each for each in figures["as_it_is"] if each["num_candidates"] == AGAIN]
     return (
         f"Of {figures['probes']:,} real photos searched among {figures['faces']:,} faces, the first one is the right person for "
         f"{percent(figures['exact'])} by the exact search, for {percent(level['labelled_rank1'])} by the vector index."

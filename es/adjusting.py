@@ -8,7 +8,7 @@ from core.errors import CollectionError, UsageError
 from es import loading, versions
 from es.client import speaking
 from es.collections import Collection, annotate, get
-from es.index_types import INDEX_TYPES, first_options, index_options
+from es.index_types import INDEX_TYPES, OF_THE_TYPE, first_options, index_options
 
 if TYPE_CHECKING:
     from elasticsearch import Elasticsearch
@@ -41,8 +41,9 @@ def adjust(
         _check_type(collection, index_type)
     if versions.versions(client, name).filling is not None or loading.is_running(client, name):
         raise CollectionError(f"{name!r} is being migrated, or loaded in bulk: change it when that is done.", code="migrating")
-    if index_type is not None:
+    if index_type is not None and index_type != collection.index_type:
         _retype(client, collection, index_type)
+        annotate(client, name, **dict.fromkeys(OF_THE_TYPE))
     if replicas is not None:
         with speaking():
             settings = {"auto_expand_replicas": "false", "number_of_replicas": replicas}

@@ -21,6 +21,7 @@ INDEX_TYPES = ("flat", "int8_flat", "int4_flat", "bbq_flat", "hnsw", "int8_hnsw"
 DEFAULT_INDEX_TYPE = "bbq_flat"
 _LARGE_TYPE = "bbq_hnsw"
 _LARGE = 4_000_000  # faces: without cells, comparing more of them takes longer (50 ms) than most are willing to wait
+OF_THE_TYPE = ("num_candidates",)  # notes of a collection that were measured on its type of index
 GRAPH_FROM = 50_000  # faces: as many are compared one by one (4 ms) in about the time that a graph takes to lose none
 # Neighbours a node (twice as many in the lowest layer), and candidates looked at while it is built. With m = 16, Elasticsearch's default,
 # faces that lie apart can't be reached: of one segment with 100,000 faces of 128 dimensions, 5,600 comparisons found 98.7 % of the first

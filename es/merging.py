@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 SEGMENTS = 4  # of a shard: few are quick to search
 _NOTED_FROM = 500_000  # faces: searches of fewer look at all of them
+_CHANGED = 0.1  # of what was noted: less moves a search but little
 SECONDS = 6 * 3600.0  # that a merge may take
 _EARLY = "dense_vector.hnsw_enable_early_termination"
 _PARALLEL = "merge.intra_merge_parallelism_enabled"
@@ -47,7 +48,7 @@ def merge(client: Elasticsearch, index: str, segments: int = SEGMENTS) -> None:
         with speaking(), suppress(ConnectionTimeout):  # it goes on in the server
             patient = client.options(request_timeout=SECONDS, max_retries=0)
             patient.indices.forcemerge(index=index, max_num_segments=1 if builds else segments)
-    _note_size(client, index)  # only now: a build that is cut off before is done again by the next merge
+    note_size(client, index)  # only now: a build that is cut off before is done again by the next merge
 
 
 def is_due(client: Elasticsearch, index: str) -> bool:
@@ -68,10 +69,12 @@ def build_if_due(client: Elasticsearch, index: str, say: Say) -> None:
         if is_due(client, index):
             say("Builds the graph, so that searches stay quick as the collection grows.")
             merge(client, index)
-        else:
-            _note_size(client, index)
+            return
     except FacedexError as error:
-        say(f"facedex: all is stored, but searches don't get quicker by it ({error}): have a steward run `facedex collections optimize`.")
+        say(f"facedex: all is stored, but the graph was not built ({error}): have a steward run `facedex collections optimize`.")
+        return
+    with suppress(FacedexError):  # who may not note it leaves searches as far-sighted as they were
+        note_size(client, index)
 
 
 def _mapping(client: Elasticsearch, index: str) -> tuple[str, dict[str, object], dict[str, object]]:
@@ -87,23 +90,36 @@ def _give_graph(client: Elasticsearch, index: str) -> None:
         client.indices.put_settings(index=name, settings={"index": {_EARLY: False}})
     with speaking():
         client.indices.put_mapping(index=name, properties={"embedding": vector | {"index_options": index_options(wanted)}})
+    _forget(client, name)
     _touch(client, name)
 
 
-def _note_size(client: Elasticsearch, index: str) -> None:
+def note_size(client: Elasticsearch, index: str) -> None:
     """Notes how many faces there are, and how many were in the graph when it was built: from that follows how far searches look."""
     name, vector, meta = _mapping(client, index)
-    if not meta or "recipe" not in meta:  # a copy for measuring
+    if "recipe" not in meta:  # a copy for measuring
         return
     with speaking():
         faces = int(client.count(index=name)["count"])
     index_type, waits = index_types.of(vector, meta)
     has_graph = index_type.endswith("hnsw") and not waits
-    sizes = {"faces": faces} | ({"graph_faces": faces} if has_graph else {})
-    if (has_graph or faces >= _NOTED_FROM) and any(meta.get(key) != now for key, now in sizes.items()):
+    before = int(str(meta.get("faces", 0)))
+    is_other = max(faces, before) >= _NOTED_FROM and abs(faces - before) > _CHANGED * before
+    if is_other or (has_graph and meta.get("graph_faces") != faces):
+        sizes = {"faces": faces} | ({"graph_faces": faces} if has_graph else {})
         with speaking():
-            whole = client.indices.get_mapping(index=name)[name]["mappings"]["_meta"]
-            client.indices.put_mapping(index=name, meta=whole | {"facedex": meta | sizes})
+            now = client.indices.get_mapping(index=name)[name]["mappings"]["_meta"]
+            client.indices.put_mapping(index=name, meta=now | {"facedex": now["facedex"] | sizes})
+
+
+def _forget(client: Elasticsearch, index: str) -> None:
+    """Drops what was measured while there was no graph."""
+    with speaking():
+        now = client.indices.get_mapping(index=index)[index]["mappings"]["_meta"]
+        notes = now.get("facedex", {}).get("notes", {})
+        kept = {key: value for key, value in notes.items() if key not in index_types.OF_THE_TYPE}
+        if kept != notes:
+            client.indices.put_mapping(index=index, meta=now | {"facedex": now["facedex"] | {"notes": kept}})
 
 
 def _touch(client: Elasticsearch, index: str) -> None:

@@ -21,13 +21,13 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from core.errors import CollectionError, EngineError, FacedexError
-from es import loading, marks, merging, versions
+from es import cells, loading, marks, merging, versions
 from es.client import health, speaking
 from es.collections import FILLING, Collection, finish, get, merge_notes
 from es.comparing import agreement, different_documents
 from es.documents import FACE_ORDER, MAPPING_VERSION, alias, face_mapping, rejects_alias
 from es.following import Following
-from es.index_types import first_options
+from es.index_types import DEFAULT_INDEX_TYPE, OF_THE_TYPE, default, first_options
 from es.local.node import silent
 from es.transport import patience
 
@@ -153,6 +153,8 @@ class Migration:
         if found.current != old.index:
             raise _goes_on(self._name)
         index_type = self._shape.index_type or old.index_type
+        if recipe and not self._shape.index_type and index_type == DEFAULT_INDEX_TYPE:
+            index_type = default(old.faces or 0, has_cells=cells.is_there(str(recipe["model"])))
         shards = self._shape.shards or int(self._settings["number_of_shards"] or 1)
         made = recipe or old.recipe
         mapping = face_mapping(
@@ -179,7 +181,8 @@ class Migration:
         return {"recipe": dict(old.recipe), "notes": notes, "origin": old.origin, **made}
 
     def _lasting(self, notes: Mapping[str, Any]) -> dict[str, Any]:
-        return {key: value for key, value in notes.items() if not self._is_anew or key in _LASTING}
+        dropped = OF_THE_TYPE if self._shape.index_type not in (None, self._collection.index_type) else ()
+        return {key: value for key, value in notes.items() if key not in dropped and (not self._is_anew or key in _LASTING)}
 
     def __enter__(self) -> Self:
         try:
@@ -238,6 +241,8 @@ class Migration:
             client.indices.refresh(index=index)
         if self._shape.merge:
             self._merge()
+        else:
+            merging.note_size(client, index)
         settings = {name: value for name, value in self._settings.items() if name != "number_of_shards"}
         if self._shape.replicas is not None:
             settings |= {"auto_expand_replicas": "false", "number_of_replicas": str(self._shape.replicas)}

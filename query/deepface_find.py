@@ -119,6 +119,8 @@ def tables(
 
         return exact(client, name, np.stack(vectors), wanted, filters=filters, source=_SOURCE)
 
+    if depth is not None and not options.get("k"):  # all that are near enough, in whatever cell they are
+        depth = depth._replace(share=1.0)
     begun = time.perf_counter()
     found = _within(nearest, options.get("k"), farthest)
     seconds = time.perf_counter() - begun

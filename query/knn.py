@@ -1,4 +1,4 @@
-"""The nearest faces, by the vector index: approximate, in about the logarithm of the number of faces."""
+"""The nearest faces, by the vector index: approximate, without comparing all of every face."""
 
 from __future__ import annotations
 
@@ -33,6 +33,7 @@ _SHARE = 0.01
 # people: python bench/cells.py check), and 99.9 % of made ones (bench/growth.py).
 _COMPARED = 1_500_000
 _LEAST_SHARE = 0.15
+_MEASURED = 100  # faces that the measuring asks for: of so many, the type itself compares some times as many again
 SOURCE = ("person", "image.path", "face.box")
 _SHAPE = "hits.hits._id,hits.hits._score,hits.hits._source"
 
@@ -54,7 +55,8 @@ def depth(collection: Collection) -> Depth:
     model = str(collection.recipe.get("model", ""))
     has_cells = collection.mapping >= WITH_CELLS and cells.is_there(model)
     again = is_quantised(collection.index_type)
-    return Depth(noted or (AGAIN if again else CANDIDATES), again, advised_share(collection.faces or 0) if has_cells else 1.0, model)
+    candidates = max(noted, OVERSAMPLE * _MEASURED) if noted and again else noted or (AGAIN if again else CANDIDATES)
+    return Depth(candidates, again, advised_share(collection.faces or 0) if has_cells else 1.0, model)
 
 
 def advised(faces: int) -> int:
@@ -86,7 +88,7 @@ def nearest(
         vectors: float32, as long as the collection's; they need no length of 1.
         k: faces, at most :data:`MOST_FACES`.
         depth: how far to look; never at fewer candidates than k.
-        filters: what a face has to meet, all of it.
+        filters: what a face has to meet, all of it. Those that do are few, and none of them is left out for its cell.
         but: for each vector, people to leave out; empty for none.
         source: what to bring of each face.
 
@@ -94,6 +96,7 @@ def nearest(
         EngineError: a shard can't answer: it may hold the one who is looked for.
         CollectionError: there is no such collection.
     """
+    depth = depth._replace(share=1.0) if filters else depth
     bodies = []
     for number, vector in enumerate(vectors):
         left_out = but[number] if but else ()

@@ -102,7 +102,7 @@ class Measured:
         Fewer than a search asks for are not considered: it can't look at fewer, and with so few a probe, which is part of the graph, is
         found more easily than a new face.
 
-        ``None``: every face is compared anyway. Small parts of an index have no graph; that says nothing of when they have grown.
+        ``None``: every face is compared (again in full, without a graph) anyway; that says nothing of when there are more.
         """
         levels = [level for level in self.levels if level.num_candidates >= _ASKED] or self.levels
         if all(level.compared >= self.faces for level in levels):

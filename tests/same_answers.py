@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from elasticsearch import Elasticsearch
 
+from es.collections import get
 from query.exact import exact
 from query.knn import Depth, nearest
 from tests.faces_made import vector
@@ -18,7 +19,7 @@ Answers = list[list[tuple[str, str | None, float]]]  # for each probe: face, per
 def answers(client: Elasticsearch, name: str, seeds: Iterable[int], k: int = 20) -> tuple[Answers, Answers]:
     """The nearest faces of probes made with these seeds: by the exact search, and by the index with enough candidates."""
     probes = [vector(seed) for seed in seeds]
-    found = nearest(client, name, probes, k, depth=Depth(10_000, again=True))
+    found = nearest(client, name, probes, k, depth=Depth(10_000, again=not get(client, name).index_type.endswith("hnsw")))
     return _told(exact(client, name, np.array(probes), k)), _told(found)
 
 

@@ -27,6 +27,7 @@ CHECKS: tuple[Check, ...] = (
     shards.replicas,
     indices.segments,
     drift.mappings,
+    indices.without_cells,
     indices.bulk_loads,
     indices.migrations,
     indices.aliases,

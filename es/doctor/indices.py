@@ -7,11 +7,11 @@ from functools import partial
 
 from core.findings import Finding
 from core.terminal import say
-from es import loading, templates, versions
+from es import cells, loading, templates, versions
 from es.client import speaking
 from es.copies import is_left
 from es.doctor.cluster import Cluster
-from es.documents import MAPPING_VERSION, PREFIX, alias, rejects_alias
+from es.documents import MAPPING_VERSION, PREFIX, WITH_CELLS, alias, rejects_alias
 from es.snapshots import RECORD
 
 _MANY_SEGMENTS = 40  # of a shard: an index at rest has half as many at most
@@ -34,6 +34,20 @@ def segments(cluster: Cluster) -> Iterator[Finding]:
             why = "They take memory and time in each search, and erased faces are on the disk until they are merged away."
             found.append(Finding("segments", "warning", what, why, remedy))
     yield from found or [Finding("segments", "ok", "Few segments, few deleted faces.")]
+
+
+def without_cells(cluster: Cluster) -> Iterator[Finding]:
+    """Faces that searches of some cells can't find, as they have none: written by an older Facedex, or by another tool."""
+    found = []
+    for each in cluster.collections:
+        if each.mapping >= WITH_CELLS and cells.is_there(str(each.recipe["model"])):
+            with speaking():
+                lost = cluster.client.count(index=each.index, query={"bool": {"must_not": [{"exists": {"field": cells.FIELD}}]}})["count"]
+            if lost:
+                what = f"{lost:,} faces of {each.name} have no cell."
+                why = "Searches of collections with more than 1.5 million faces look into some cells, and don't find them."
+                found.append(Finding("cells", "error", what, why, f"facedex collections migrate {each.name}"))
+    yield from found or [Finding("cells", "ok", "All faces that should have a cell have one.")]
 
 
 def bulk_loads(cluster: Cluster) -> Iterator[Finding]:

@@ -72,9 +72,9 @@ EXAMPLES: dict[str, dict[str, Any]] = {
                 "build_seconds": faces / 4000,
                 "merge_seconds": faces / 9000,
                 "curve": curve(faces),
-                "usual": 1.0,
+                "usual": 0.15 if faces == 1_000_000 else 1.0,
             }
-            | {"curve": curve(faces), "disk_bytes": 900 * faces, "ram_bytes": 3e8 + 200 * faces}
+            | {"disk_bytes": 900 * faces, "ram_bytes": 3e8 + 200 * faces}
             for faces in (10_000, 100_000, 1_000_000)
         ],
         "fit": {"latency_ms": {"exponent": 0.2}},
@@ -110,7 +110,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
         "probes": 4911,
         "faces": 7319,
         "exact": 0.966,
-        "as_it_is": [{"num_candidates": 300, "labelled_rank1": 0.966}],
+        "as_it_is": [{"num_candidates": 1000, "labelled_rank1": 0.966}],
         "deepface": {"photos": 200, "approximate": 0.97, "deepface": 0.96},
     },
     "accuracy": {
@@ -161,7 +161,7 @@ def test_what_it_says_is_what_was_measured() -> None:
     assert "faiss HNSW answers one client 9,000" in sentences.search_in_process(EXAMPLES)
     assert "1/30 as many" in sentences.search_in_process(EXAMPLES)
     assert "From 10,000 to 1 million faces (100 times as many)" in sentences.growth_range(EXAMPLES)
-    assert "it looks into 100 % of the cells, and has 100 % of the exact search" in sentences.growth_right(EXAMPLES)
+    assert "it looks into 15 % of the cells, and has 100 % of the exact search" in sentences.growth_right(EXAMPLES)
     assert "takes 250 s, 2.5 times as long. A face takes 815 bytes of disk." in sentences.bulk_ratio(EXAMPLES)
     assert "98.6 % are judged right" in sentences.accuracy_both(EXAMPLES)
     assert "promises to take 1 % of strangers for somebody was held to it: 1 % were" in sentences.open_set_kept(EXAMPLES)

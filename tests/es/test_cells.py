@@ -1,15 +1,16 @@
 """Cells: every face has one, and the faces of a person are in few of them."""
 
-from typing import Any
-
 import numpy as np
 import pytest
 from elasticsearch import Elasticsearch, helpers
 
 from bench.population import Population
 from core.errors import RecipeMismatch
+from core.settings import settings
 from es import cells, collections, merging
 from es.cells import Book
+from es.doctor.cluster import Cluster
+from es.doctor.indices import without_cells
 from es.documents import WITH_CELLS, alias
 from es.local.node import silent
 from es.migration import Shape, migrate
@@ -113,10 +114,25 @@ def test_a_search_of_some_cells_finds_what_is_in_them_only(client: Elasticsearch
         assert {hit["_id"] for hit in found} == inside
         assert 0 < len(inside) < 300
         assert found[0]["_score"] == pytest.approx(1)
-    is_one: dict[str, Any] = {"term": {"person": "p1"}}
-    (found,) = nearest(client, name, [vector(7)], 300, depth=some, filters=[is_one], but=[["p0"]])
-    ones = {hit["_id"] for hit in helpers.scan(client, index=alias(name), query={"query": is_one})}
+    (found,) = nearest(client, name, [vector(7)], 300, depth=some, but=[["p0"]])
+    ones = {hit["_id"] for hit in helpers.scan(client, index=alias(name), query={"query": {"term": {"person": "p1"}}})}
     assert {hit["_id"] for hit in found} == {id_ for id_ in ones if own[id_] in book.nearest(vector(7), 0.3)}
+
+
+def test_faces_without_cells_are_told_by_the_doctor(client: Elasticsearch, name: str) -> None:
+    collections.create(client, name, DEFAULT.as_dict())
+    list(writer(client, name).write([work("a.jpg", 1)]))
+    client.indices.refresh(index=alias(name))
+
+    def told() -> list[tuple[str, str | None]]:
+        return [(each.level, each.remedy) for each in without_cells(Cluster(client, settings(), name))]
+
+    assert told() == [("ok", None)]
+    list(writer(client, name, "Another").write([work("b.jpg", 2)]))
+    client.indices.refresh(index=alias(name))
+    assert told() == [("error", f"facedex collections migrate {name}")]
+    migrate(client, name, Shape(merge=False), silent)
+    assert told() == [("ok", None)]
 
 
 def test_only_large_collections_are_searched_in_part(client: Elasticsearch, name: str, monkeypatch: pytest.MonkeyPatch) -> None:

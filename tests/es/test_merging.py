@@ -176,3 +176,27 @@ def test_who_may_not_is_told_who_can(client: Elasticsearch, name: str, monkeypat
     merging.build_if_due(client, alias(name), said.append)
     assert "steward" in said[-1]
     assert len(client.search(index=alias(name), size=1)["hits"]["hits"]) == 1
+
+
+@pytest.mark.usefixtures("few")
+def test_what_was_measured_without_a_graph_is_not_used_with_one(client: Elasticsearch, name: str) -> None:
+    made(client, name)
+    collections.annotate(client, name, num_candidates=100, other=1)
+    fill(client, name)
+    merging.merge(client, alias(name))
+    assert collections.get(client, name).notes == {"other": 1}
+
+
+def test_the_noted_size_follows_down_too(client: Elasticsearch, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(merging, "_NOTED_FROM", 20)
+    made(client, name, "bbq_flat")
+    noted = []
+    for last, count in ((0, 19), (19, 6), (25, 1)):
+        fill(client, name, last, count)
+        merging.build_if_due(client, alias(name), silent)
+        noted.append(collections.get(client, name).faces)
+    assert noted == [None, 25, 25]  # a twenty-fifth more is not worth noting
+    client.delete_by_query(index=alias(name), query={"match_all": {}}, max_docs=21, refresh=True)
+    collections.annotate(client, name, other=1)
+    merging.merge(client, alias(name))
+    assert (collections.get(client, name).faces, collections.get(client, name).notes) == (5, {"other": 1})

@@ -32,6 +32,7 @@ def test_all_is_there_in_another_type_with_other_shards(client: Elasticsearch, f
     client.update(index=alias(filled), id=face_id(sha("5.jpg"), 0, "Dlib"), doc={"labels": {"a b": "é", "n": "1"}, "thumbnail": "/9j/"})
     collections.annotate(client, filled, calibration={"a": 1})
     before, was = stored(client, alias(filled)), collections.get(client, filled)
+    collections.annotate(client, filled, num_candidates=50)  # which was measured on another type
     moved = migrate(client, filled, Shape("int8_hnsw", 3), silent)
     same(before, stored(client, alias(filled)))
     now = collections.get(client, filled)
@@ -227,13 +228,13 @@ def test_writers_that_wait_too_long_are_told_why(client: Elasticsearch, filled: 
 
 
 def test_notes_made_meanwhile_are_kept(client: Elasticsearch, filled: str) -> None:
-    collections.annotate(client, filled, old=1, gone=2)
+    collections.annotate(client, filled, old=1, gone=2, num_candidates=50)
     with Migration(client, filled, QUICK) as migration:
         collections.annotate(client, filled, new=3, gone=None)
         migration.fill()
         migration.swap()
     collections.annotate(client, filled, last=4)
-    assert collections.get(client, filled).notes == {"old": 1, "new": 3, "last": 4}
+    assert collections.get(client, filled).notes == {"old": 1, "num_candidates": 50, "new": 3, "last": 4}
 
 
 def test_of_two_at_once_the_second_is_refused(client: Elasticsearch, filled: str) -> None:
