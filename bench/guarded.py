@@ -143,21 +143,22 @@ def search() -> Iterator[Turn]:
     from es.documents import alias
     from faces.recipe import DEFAULT
     from ingest.writer import Writer
-    from query.knn import nearest
+    from query.knn import depth, nearest
 
     with connect(_settings(), say) as client, _collection(client) as made:
+        how = depth(made)
         writer, brute = Writer(client, made.name, model=DEFAULT.model, run="bench", detection="bench"), Brute()
         brute.build((block.vectors for block in Population.load().gallery(FACES // PHOTOS, PHOTOS)), FACES)
         for _ in writer.write(work for lot, _ in zip(lots(), range(FACES // _LOT), strict=False) for work in lot):
             pass
-        with speaking():  # one graph, as a search of many faces meets it: small segments have none
+        with speaking():  # as a search of many faces meets it
             client.indices.forcemerge(index=alias(made.name), max_num_segments=1)
             client.indices.refresh(index=alias(made.name))
         probes = Population.load().probes(FACES // PHOTOS).vectors
         rounds = iter(range(1 << 30))
 
         def ours(part: Vectors) -> Any:
-            return nearest(client, made.name, list(part), _K)
+            return nearest(client, made.name, list(part), _K, depth=how)
 
         def theirs(part: Vectors) -> Any:
             return brute.many(part, _K, 0)

@@ -47,6 +47,7 @@ VIEWS = (
             "image.height": "Photo height",
             "image.faces": "Faces on the photo",
             "face.ordinal": "Number of the face",
+            "cell": "Cell",
             "face.confidence": "Confidence",
             "face.quality.size": "Size (pixels)",
             "face.quality.sharpness": "Sharpness",
