@@ -25,7 +25,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # run as a program, from anywhere
 
 from bench.engines.facedex import Facedex  # noqa: E402
-from bench.guarded import document, lots  # noqa: E402
+from bench.guarded import document, lots, plain_mapping  # noqa: E402
 from bench.population import Population  # noqa: E402
 from bench.results import keep  # noqa: E402
 from core.terminal import print_json, say, show, table  # noqa: E402
@@ -52,14 +52,10 @@ def theirs(faces: int) -> dict[str, float]:
     """The same of ``helpers.bulk``."""
     from elasticsearch import helpers
 
-    from es.documents import face_mapping
     from es.merging import SEGMENTS
-    from faces.recipe import DEFAULT
 
     engine, index = Facedex(), f"bench-{uuid.uuid4().hex[:12]}"
     client: Elasticsearch = engine.client
-    mapping = face_mapping(DEFAULT.dims, DEFAULT.metric, {}, {})
-    del mapping["properties"]["embedding"]["index_options"]
 
     def documents() -> Iterator[dict[str, Any]]:
         for row, work in enumerate(islice(chain.from_iterable(lots(faces)), faces)):
@@ -67,7 +63,7 @@ def theirs(faces: int) -> dict[str, float]:
 
     try:
         with _measured(engine) as taken:
-            client.indices.create(index=index, mappings=mapping)
+            client.indices.create(index=index, mappings=plain_mapping())
             helpers.bulk(client, documents())
             client.options(request_timeout=_DAY).indices.forcemerge(index=index, max_num_segments=SEGMENTS)
             client.indices.refresh(index=index)

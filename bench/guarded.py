@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bench.engines.in_process import Brute
 from bench.population import Population
 from core.terminal import say
 
@@ -138,40 +137,66 @@ def index() -> Iterator[Turn]:
 
 @contextmanager
 def search() -> Iterator[Turn]:
-    """Searches as `facedex search` asks them, one after the other and many in a request, beside every face in numpy."""
+    """Searches as `facedex search` asks them, one after the other and many in a request, beside those that the client's manual begins with:
+    lists of numbers, whole documents as answers, an index with Elasticsearch's own defaults; in the same node, of the same faces.
+    """
+    from elasticsearch import helpers
+
     from es.client import connect, speaking
     from es.documents import alias
     from faces.recipe import DEFAULT
     from ingest.writer import Writer
     from query.knn import depth, nearest
 
+    plain = f"bench-{uuid.uuid4().hex[:12]}"
     with connect(_settings(), say) as client, _collection(client) as made:
-        how = depth(made)
-        writer, brute = Writer(client, made.name, model=DEFAULT.model, run="bench", detection="bench"), Brute()
-        brute.build((block.vectors for block in Population.load().gallery(FACES // PHOTOS, PHOTOS)), FACES)
-        for _ in writer.write(work for lot, _ in zip(lots(), range(FACES // _LOT), strict=False) for work in lot):
-            pass
-        with speaking():  # as a search of many faces meets it
-            client.indices.forcemerge(index=alias(made.name), max_num_segments=1)
-            client.indices.refresh(index=alias(made.name))
-        probes = Population.load().probes(FACES // PHOTOS).vectors
-        rounds = iter(range(1 << 30))
+        how, writer = depth(made), Writer(client, made.name, model=DEFAULT.model, run="bench", detection="bench")
+        try:
+            with speaking():
+                client.indices.create(index=plain, mappings=plain_mapping())
+            for lot, _ in zip(lots(), range(FACES // _LOT), strict=False):
+                for _ in writer.write(lot):
+                    pass
+                with speaking():
+                    helpers.bulk(client, ({"_index": plain, "_source": document(work)} for work in lot))
+            with speaking():  # as a search of many faces meets it
+                client.indices.forcemerge(index=[alias(made.name), plain], max_num_segments=1)
+                client.indices.refresh(index=[alias(made.name), plain])
+            probes = Population.load().probes(FACES // PHOTOS).vectors
+            rounds = iter(range(1 << 30))
 
-        def ours(part: Vectors) -> Any:
-            return nearest(client, made.name, list(part), _K, depth=how)
+            def ours(part: Vectors) -> Any:
+                return nearest(client, made.name, list(part), _K, depth=how)
 
-        def theirs(part: Vectors) -> Any:
-            return brute.many(part, _K, 0)
+            def theirs(part: Vectors) -> Any:
+                asked = [{"field": "embedding", "query_vector": probe.tolist(), "k": _K, "num_candidates": 100} for probe in part]
+                with speaking():
+                    if len(asked) == 1:
+                        return client.search(index=plain, knn=asked[0])
+                    return client.msearch(index=plain, searches=[line for each in asked for line in ({}, {"knn": each})])
 
-        def turn() -> Mapping[str, Pair]:
-            first = next(rounds) * _WAITS % (len(probes) - _WAITS - _BATCH)
-            alone = [probes[at : at + 1] for at in range(first, first + _WAITS)]
-            together = [probes[first : first + _BATCH]] * 3
-            return {"search": (_wait(ours, alone), _wait(theirs, alone)), "batch": (_wait(ours, together), _wait(theirs, together))}
+            def turn() -> Mapping[str, Pair]:
+                first = next(rounds) * _WAITS % (len(probes) - _WAITS - _BATCH)
+                alone = [probes[at : at + 1] for at in range(first, first + _WAITS)]
+                together = [probes[first : first + _BATCH]] * 3
+                return {"search": (_wait(ours, alone), _wait(theirs, alone)), "batch": (_wait(ours, together), _wait(theirs, together))}
 
-        for _ in range(_WARM // _WAITS):
-            turn()
-        yield turn
+            for _ in range(_WARM // _WAITS):
+                turn()
+            yield turn
+        finally:
+            with speaking():
+                client.indices.delete(index=plain, ignore_unavailable=True)
+
+
+def plain_mapping() -> dict[str, Any]:
+    """A face's fields, with the vector index that Elasticsearch chooses by itself."""
+    from es.documents import face_mapping
+    from faces.recipe import DEFAULT
+
+    mapping = face_mapping(DEFAULT.dims, DEFAULT.metric, {}, {})
+    del mapping["properties"]["embedding"]["index_options"]
+    return mapping
 
 
 def _wait(find: Callable[[Vectors], Any], asked: list[Vectors]) -> float:
