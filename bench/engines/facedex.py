@@ -117,7 +117,8 @@ class Facedex(Served):
         return None if node is None else tree_bytes(node.pid)
 
     def node_pid(self) -> int:
-        """The process of the node, which has to be one of Facedex's own."""
+        """The process of the node, which has to be one of Facedex's own; started where it isn't there."""
+        _ = self._client  # to be connected starts it
         node = self._node()
         assert node is not None, "no node of Facedex's own"  # noqa: S101
         return node.pid
