@@ -62,7 +62,7 @@ RULES = {
     "search": Rule("a search of 20,000 faces, time", "a search with a list, by defaults", 1.4, waits=True),
     "batch": Rule("50 searches in a request, time", "the same of those", 1.4, waits=True),
 }
-TURNS = {"cold_start": 5, "embed": 4, "index": 5, "search": 12}  # of each part
+TURNS = {"cold_start": 5, "embed": 4, "index": 12, "search": 12}  # of each part
 
 
 def ratio(pairs: Sequence[Pair], *, waits: bool = False) -> float:
