@@ -92,8 +92,8 @@ def size(faces: int, asked: int, seed: int) -> dict[str, Any]:
 
 def usual(point: Mapping[str, Any]) -> dict[str, Any]:
     """Of a size's curve: the search as it comes."""
-    found: dict[str, Any] = next(each for each in point["curve"] if each["share"] == point["usual"])
-    return found
+    [found] = [each for each in point["curve"] if each["share"] == point["usual"]]
+    return dict(found)
 
 
 def fit(points: list[dict[str, Any]]) -> dict[str, Any]:

@@ -17,7 +17,6 @@ Figures = Mapping[str, Any]  # of all benches, by name
 Told = Callable[[Figures], str | None]
 
 _EQUAL = 0.99  # recall at which engines are compared
-_NEVER = 0.999  # of the exact search's rank-1: as good as never wrong on account of the index
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

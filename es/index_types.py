@@ -1,8 +1,8 @@
 """The types of vector index, and how each is shaped.
 
 Faces are a hard case for a graph: to lose one right answer in a thousand, a search of one has to look at about a hundredth of all faces in
-random places. Comparing every face by one bit a dimension, and the best of them by the full vectors, loses none, is as quick up to a
-million, and needs no building; of many millions, only those in the nearest cells are compared (:mod:`es.cells`). So that is the default
+random places. Comparing every face by one bit a dimension, and the best of them by the full vectors, loses next to none, is as quick up to
+a million, and needs no building; of many millions, only those in the nearest cells are compared (:mod:`es.cells`). So that is the default
 where there are cells, or few faces.
 
 A collection of a graph type begins without one: as long as it is small, and while it is filled for the first time, every face is compared.
@@ -20,7 +20,9 @@ from core.errors import UsageError
 INDEX_TYPES = ("flat", "int8_flat", "int4_flat", "bbq_flat", "hnsw", "int8_hnsw", "int4_hnsw", "bbq_hnsw")
 DEFAULT_INDEX_TYPE = "bbq_flat"
 _LARGE_TYPE = "bbq_hnsw"
-_LARGE = 4_000_000  # faces: without cells, comparing more of them takes longer (50 ms) than most are willing to wait
+_LARGE = (
+    4_000_000  # faces: without cells, comparing more of them (15 ms a million of 128 dimensions) takes longer than most are willing to wait
+)
 OF_THE_TYPE = ("num_candidates",)  # notes of a collection that were measured on its type of index
 GRAPH_FROM = 50_000  # faces: as many are compared one by one (4 ms) in about the time that a graph takes to lose none
 # Neighbours a node (twice as many in the lowest layer), and candidates looked at while it is built. With m = 16, Elasticsearch's default,

@@ -29,11 +29,11 @@ AGAIN = 1_000  # faces that are compared by their full vectors, after all have b
 # 128 dimensions, 1,000 probes: 947 of 949, 895 of 897); 300 keep 99.3 and 94.2 %. That takes 3.7 and 26 ms. (bench/growth.py)
 _SHARE = 0.01
 # Of more faces than this, those in the nearest cells are compared only (see es.cells); but in no fewer cells than the share below: there
-# are 99.7 % of the right first answers of real faces, which are compared with 19 % of all (LFW, cells made from the other half of the
+# are 99.6 % of the right first answers of real faces, which are compared with 17 % of all (LFW, cells made from the other half of the
 # people: python bench/cells.py check), and 99.9 % of made ones (bench/growth.py).
 _COMPARED = 1_500_000
 _LEAST_SHARE = 0.15
-_MEASURED = 100  # faces that the measuring asks for: of so many, the type itself compares some times as many again
+ASKED = 100  # faces that a search, and the measuring of it, asks for; of so many, the type itself compares some times as many again
 SOURCE = ("person", "image.path", "face.box")
 _SHAPE = "hits.hits._id,hits.hits._score,hits.hits._source"
 
@@ -55,7 +55,7 @@ def depth(collection: Collection) -> Depth:
     model = str(collection.recipe.get("model", ""))
     has_cells = collection.mapping >= WITH_CELLS and cells.is_there(model)
     again = is_quantised(collection.index_type)
-    candidates = max(noted, OVERSAMPLE * _MEASURED) if noted and again else noted or (AGAIN if again else CANDIDATES)
+    candidates = max(noted, OVERSAMPLE * ASKED) if noted and again else noted or (AGAIN if again else CANDIDATES)
     return Depth(candidates, again, advised_share(collection.faces or 0) if has_cells else 1.0, model)
 
 

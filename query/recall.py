@@ -20,7 +20,7 @@ from es.client import speaking
 from es.index_types import OVERSAMPLE
 from es.vectors import FIELD, unpacked
 from query.exact import SOURCE, exact
-from query.knn import Depth, clause
+from query.knn import ASKED, Depth, clause
 
 if TYPE_CHECKING:
     from elasticsearch import Elasticsearch
@@ -35,7 +35,6 @@ _TOGETHER = 50  # probes of one msearch
 _TIMED = 200  # probes: each is one more request
 _WARM = 10
 _PROFILED = 5
-_ASKED = 100  # faces, as query.search does; or as there are candidates
 _EQUAL = 1e-6  # scores that differ by less are the same: copies of one face take each other's place
 _FACES_ARE_THERE = {"exists": {"field": FIELD}}
 
@@ -104,7 +103,7 @@ class Measured:
 
         ``None``: every face is compared (again in full, without a graph) anyway; that says nothing of when there are more.
         """
-        levels = [level for level in self.levels if level.num_candidates >= _ASKED] or self.levels
+        levels = [level for level in self.levels if level.num_candidates >= ASKED] or self.levels
         if all(level.compared >= self.faces for level in levels):
             return None
         return max(levels, key=lambda level: (len(level.reached), _below(level.rank1, RANK1), _below(level.recall, RECALL)))
@@ -224,7 +223,7 @@ def measure(
         level = _level(client, index, probes, known, k, depth._replace(candidates=candidates), faces)
         found.append(level)
         seen(level)
-        if candidates >= min(faces, max(k, _ASKED)) and level.compared >= faces:
+        if candidates >= min(faces, max(k, ASKED)) and level.compared >= faces:
             break  # no number finds more
     return found
 
@@ -307,4 +306,4 @@ def _knn(vector: NDArray[np.float32], k: int, depth: Depth, filters: Sequence[Ma
 
 
 def _wanted(k: int, depth: Depth) -> int:
-    return max(k, min(_ASKED, depth.candidates))
+    return max(k, min(ASKED, depth.candidates))
