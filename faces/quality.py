@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -36,7 +36,7 @@ class Quality:
 
     def as_dict(self) -> dict[str, float]:
         """Plain values, rounded to what they mean."""
-        return {name: round(value, 3) for name, value in asdict(self).items()}
+        return {name: round(getattr(self, name), 3) for name in MEASURES}
 
 
 MEASURES = tuple(Quality.__dataclass_fields__)

@@ -81,12 +81,14 @@ def lost(client: Elasticsearch, name: str) -> None:
         )
 
 
-def worker_at_work(parent: int) -> psutil.Process:
-    """A worker process of a command that looks at photos: its models are loaded, and there is more to do."""
+def worker_at_work(parent: int, seconds: float = 1.0) -> psutil.Process:
+    """A worker process of a command that looks at photos, once it has worked for so long: after 1 its models are loaded, and there is
+    more to do. Not the time of the day: a busy machine may let a run wait, or those who watch it.
+    """
     for _ in range(1500):
         for child in psutil.Process(parent).children(recursive=True):
             with suppress(psutil.NoSuchProcess):
-                if "spawn_main" in " ".join(child.cmdline()) and child.cpu_times().user > 1.0:
+                if "spawn_main" in " ".join(child.cmdline()) and child.cpu_times().user > seconds:
                     return child
         time.sleep(0.02)
     pytest.fail("no worker was seen at work")

@@ -25,7 +25,9 @@ def test_requests_are_cut_by_bytes_and_keep_the_order() -> None:
 def test_an_operation_is_what_the_server_reads() -> None:
     made = Operation.of({"create": {"_index": "i", "_id": "a"}}, {"person": "Zoë"})
     assert made.key == ("i", "a")
-    assert made.lines == (b'{"create":{"_index":"i","_id":"a"}}', b'{"person":"Zo\\u00eb"}')
+    assert made.lines == (b'{"create":{"_index":"i","_id":"a"}}', b'{"person":"Zo\xc3\xab"}')
+    half = Operation.of({"create": {"_index": "i", "_id": "a"}}, {"person": "Zo\ud800"})  # no UTF-8 has it
+    assert half.lines[1] == b'{"person":"Zo\\ud800"}'
     assert Operation.of({"delete": {"_index": "i", "_id": "a"}}, None).size == len(b'{"delete":{"_index":"i","_id":"a"}}\n')
 
 

@@ -101,8 +101,7 @@ def test_sigkill_to_workers(
     calm, _ = undisturbed
     process = start(folder, name)
     for _ in range(2):
-        worker_at_work(process.pid).kill()
-        time.sleep(moment.uniform(0, 1))
+        worker_at_work(process.pid, moment.uniform(0, 1)).kill()
     report = finish(process)
     assert set(report["rejected"]) <= {"worker_died"}
     assert sum(report["rejected"].values()) <= 2
@@ -111,14 +110,13 @@ def test_sigkill_to_workers(
 
 
 def test_sigkill_to_the_node(folder: Path, undisturbed: tuple[Content, float], moment: random.Random) -> None:
-    calm, seconds = undisturbed
+    calm, _ = undisturbed
     env = {"FACEDEX_DATA_DIR": str(folder / "data"), "FACEDEX_NODE_HEAP": "512m"}
     own = Settings(data_dir=folder / "data", node_heap="512m")
     try:
         running = embedded.ensure(own)
         process = start(folder, "faces", **env)
-        worker_at_work(process.pid)
-        time.sleep(moment.uniform(0, 0.1) * seconds)
+        worker_at_work(process.pid, moment.uniform(0, 1))
         os.kill(running.pid, signal.SIGKILL)
         _, err = process.communicate(timeout=90)
         assert process.returncode == 2
@@ -131,18 +129,23 @@ def test_sigkill_to_the_node(folder: Path, undisturbed: tuple[Content, float], m
         embedded.stop(own)
 
 
-def test_disk_full_comes_and_goes(
-    client: Elasticsearch, name: str, folder: Path, undisturbed: tuple[Content, float], moment: random.Random
-) -> None:
-    calm, seconds = undisturbed
-    process = start(folder, name)
-    worker_at_work(process.pid)
-    time.sleep(moment.uniform(0, 0.1) * seconds)
-    client.indices.put_settings(index=f"{alias(name)}*", settings={"index.blocks.read_only_allow_delete": True}, allow_no_indices=True)
-    _, err = process.communicate(timeout=60)
+def test_disk_full_comes_and_goes(client: Elasticsearch, name: str, folder: Path, undisturbed: tuple[Content, float]) -> None:
+    calm, _ = undisturbed
+
+    def full(*, is_full: bool) -> None:
+        client.indices.put_settings(index=f"{alias(name)}*", settings={"index.blocks.read_only_allow_delete": is_full or None})
+
+    def before_the_first_write(path: str) -> None:
+        if "_bulk" in path:
+            full(is_full=True)
+
+    with between(client, before_the_first_write) as url:
+        process = start(folder, name, ELASTICSEARCH_URL=url)
+        _, err = process.communicate(timeout=_STUCK)
     assert process.returncode == 2
     assert "disk is full" in err
-    client.indices.put_settings(index=f"{alias(name)}*", settings={"index.blocks.read_only_allow_delete": None})
+    assert content(client, name) == set()
+    full(is_full=False)
     finish(start(folder, name))
     assert content(client, name) == calm
 
