@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _SMALLEST, _PHOTOS, _K = 10_000, 4, 10
+_WRITERS = 2  # ingests at once: one waits for the server while the other makes its request
 _SHARES = (0.03, 0.15, 0.3)  # of the cells, beside what a search of that size looks into
 _BILLION = 1_000_000_000
 _SEARCHED = ("total_veq_size_bytes", "total_veb_size_bytes", "total_vex_size_bytes")  # graph and quantised vectors
@@ -69,6 +70,7 @@ def size(faces: int, asked: int, seed: int) -> dict[str, Any]:
     probes = population.probes(min(asked, people), seed)
     truth = exact(population.gallery(people, _PHOTOS, seed), probes.vectors, _K)
     engine, begun = FacedexCells(), time.perf_counter()
+    engine.writers = _WRITERS
     try:
         engine.build((block.vectors for block in population.gallery(people, _PHOTOS, seed)), faces)
         built = time.perf_counter() - begun

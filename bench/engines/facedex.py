@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import threading
 import time
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from bench.engines.engine import PAGE, Served, tree_bytes
@@ -36,6 +38,7 @@ class Facedex(Served):
     efforts: ClassVar[Sequence[int]] = (100, 300, 1000, 3000)
     packages = ("elasticsearch",)
     index_type: ClassVar[str] = DEFAULT_INDEX_TYPE
+    writers = 1  # ingests that run at once
     _collection: Collection | None = None
 
     def build(self, blocks: Iterable[Vectors], count: int) -> None:
@@ -49,12 +52,17 @@ class Facedex(Served):
 
         name = self._at["name"] = f"bench-{uuid.uuid4().hex[:12]}"
         self._collection = collections.create(self._client, name, DEFAULT.as_dict(), index_type=self.index_type)
-        writer = Writer(self._client, name, model=DEFAULT.model, run="bench", detection="bench")
-        with BulkLoad(self._client, name, say) as load:
-            load.begin()
-            for number, _ in enumerate(writer.write(_works(blocks))):
+        shared = _Shared(blocks)
+
+        def write(_writer: int) -> None:
+            writer = Writer(self._client, name, model=DEFAULT.model, run="bench", detection="bench")
+            for number, _ in enumerate(writer.write(_works(shared))):
                 if number % PAGE == 0:
                     load.renew()
+
+        with BulkLoad(self._client, name, say) as load, ThreadPoolExecutor(self.writers) as pool:
+            load.begin()
+            list(pool.map(write, range(self.writers)))
         with speaking():
             self._client.indices.refresh(index=alias(name))
         self._rows = {face_id(_sha256(row), 0, DEFAULT.model): row for row in range(count)}
@@ -204,17 +212,32 @@ def _sha256(row: int) -> str:
     return hashlib.sha256(b"%d" % row).hexdigest()
 
 
-def _works(blocks: Iterable[Vectors]) -> Iterator[Work]:
+class _Shared:
+    """Blocks of faces, each with the row that it begins at, for several who take them."""
+
+    def __init__(self, blocks: Iterable[Vectors]) -> None:
+        self._blocks, self._row, self._lock = iter(blocks), 0, threading.Lock()
+
+    def __iter__(self) -> Iterator[tuple[int, Vectors]]:
+        while True:
+            with self._lock:
+                block = next(self._blocks, None)
+                if block is None:
+                    return
+                begin, self._row = self._row, self._row + len(block)
+            yield begin, block
+
+
+def _works(blocks: Iterable[tuple[int, Vectors]]) -> Iterator[Work]:
     from faces.face import Face
     from faces.quality import Quality
     from ingest.writer import Work
     from photos.sources import Source
     from workers.worker import Outcome
 
-    quality, row = Quality(120, 90.5, 0.5, 0.9), 0
-    for block in blocks:
-        for vector in block:
+    quality = Quality(120, 90.5, 0.5, 0.9)
+    for begin, block in blocks:
+        for row, vector in enumerate(block, begin):
             face = Face((70, 70, 110, 110), ((90, 100),) * 5, 1.5, vector, quality=quality)
             source = Source(f"/photos/{row // 1000:06}/{row:09}.jpg", f"person {row // 4}")
             yield Work(source, Outcome(_sha256(row), 250, 250, (face,)))
-            row += 1

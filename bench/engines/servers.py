@@ -100,8 +100,9 @@ class Chroma(Served):
 
     def _reach(self) -> Any:
         import chromadb
+        from chromadb.config import Settings
 
-        return chromadb.HttpClient(host="127.0.0.1", port=self._at["port"], settings=chromadb.Settings(anonymized_telemetry=False))
+        return chromadb.HttpClient(host="127.0.0.1", port=self._at["port"], settings=Settings(anonymized_telemetry=False))
 
     def _connect(self) -> Any:
         return self._reach().get_collection("faces", embedding_function=None)
