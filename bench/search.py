@@ -72,10 +72,11 @@ def exact(gallery: Iterator[Faces], probes: Vectors, k: int) -> NDArray[np.int64
     rows = np.zeros((len(probes), k), np.int64)
     done = 0
     for block in gallery:
-        likeness = np.hstack([best, probes @ block.vectors.T])
-        here = np.hstack([rows, np.broadcast_to(np.arange(done, done + len(block.people)), (len(probes), len(block.people)))])
+        here = probes @ block.vectors.T
+        near = np.argpartition(-here, min(k, here.shape[1]) - 1, axis=1)[:, :k]  # the others of a block are not sorted
+        likeness = np.hstack([best, np.take_along_axis(here, near, 1)])
         order = np.argsort(-likeness, axis=1, kind="stable")[:, :k]
-        best, rows = np.take_along_axis(likeness, order, 1), np.take_along_axis(here, order, 1)
+        best, rows = np.take_along_axis(likeness, order, 1), np.take_along_axis(np.hstack([rows, near + done]), order, 1)
         done += len(block.people)
     return rows
 
