@@ -44,7 +44,7 @@ def run(*, json: bool) -> bool:
     from query.crops import card
     from query.page import write
     from query.search import meaning_of, searcher
-    from query.tables import tables
+    from query.tables import meaning, tables
     from query.targets import looked_at
 
     photos = portraits()
@@ -58,7 +58,7 @@ def run(*, json: bool) -> bool:
     if json:
         print_json(answer.as_dict())
     else:
-        show(*tables(answer))
+        show(*tables(answer), meaning(answer) or "")
     me = os.path.relpath(sys.argv[0]) if Path(sys.argv[0]).name == "facedex" and shutil.which("facedex") is None else "facedex"
     say(f"Open {PAGE} to see the faces. Next: {me} ingest FOLDER, then {me} search PHOTO; {me} down stops Elasticsearch.")
     return answer.found

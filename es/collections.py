@@ -319,6 +319,7 @@ def describe(client: Elasticsearch, collection: Collection) -> dict[str, Any]:
         "bytes": stats and stats["primaries"]["store"]["size_in_bytes"],
         "created": collection.created,
         "expected_faces": collection.notes.get("expected_faces"),
+        "num_candidates": collection.notes.get("num_candidates"),
         "old": list(others.old),
         "migrating_to": others.filling.index if others.filling else None,
     }

@@ -22,10 +22,21 @@ collections = typer.Typer(
 
 ExpectedFaces = Annotated[
     int | None,
-    typer.Option(min=1, help="How many faces there will be; chooses shards.", metavar="NUMBER", show_default=False),
+    typer.Option(
+        min=1,
+        help="How many faces there will be: chooses shards, and the index type of models without cells.",
+        metavar="NUMBER",
+        show_default=False,
+    ),
 ]
 IndexType = Annotated[
-    str | None, typer.Option(help="Vector index: flat, hnsw, or int8_, int4_, bbq_ and one of these.", metavar="TYPE", show_default=False)
+    str | None,
+    typer.Option(
+        help="bbq_flat (every face is compared, by bits first: the usual one), int4_flat, int8_flat or flat; with a graph bbq_hnsw, "
+        "int4_hnsw, int8_hnsw or hnsw. docs/migration.md says which is for what.",
+        metavar="TYPE",
+        show_default=False,
+    ),
 ]
 Shards = Annotated[int | None, typer.Option(min=1, max=1024, help="Primary shards.", metavar="NUMBER", show_default=False)]
 Replicas = Annotated[
@@ -112,8 +123,9 @@ def show_(name: Annotated[str, typer.Argument(help="The collection.")], json: Js
         shown.add_row(key, f"{described[key]:,}")
     for reason, count in described["rejected"].items():
         shown.add_row(f"  {reason}", f"{count:,}")
-    for key in ("model", "detector", "alignment", "dims", "metric", "threshold", "search_threshold", "weights_sha256"):
-        shown.add_row(key.replace("_", " "), str(described["recipe"].get(key)))
+    called = {"threshold": "threshold of verify", "search_threshold": "threshold of search", "weights_sha256": "weights sha256"}
+    for key in ("model", "detector", "alignment", "dims", "metric", *called):
+        shown.add_row(called.get(key, key), str(described["recipe"].get(key)))
     for key in ("index", "index_type", "shards", "replicas", "health"):
         shown.add_row(key.replace("_", " "), UNKNOWN if described[key] is None else str(described[key]))
     if described["graph_waits"]:
@@ -122,6 +134,8 @@ def show_(name: Annotated[str, typer.Argument(help="The collection.")], json: Js
     shown.add_row("created", described["created"])
     if described["expected_faces"] is not None:
         shown.add_row("expected faces", f"{described['expected_faces']:,}")
+    if described["num_candidates"] is not None:
+        shown.add_row("candidates", f"{described['num_candidates']:,} (bench recall --store)")
     if described["old"]:
         shown.add_row("kept", f"{', '.join(described['old'])} (collections drop-old)")
     if described["migrating_to"]:
@@ -160,10 +174,10 @@ def set_(
     expected_faces: ExpectedFaces = None,
     json: Json = False,
 ) -> None:
-    """Change a collection where it is: copies, the number of expected faces, a smaller type of vector index.
+    """Change a collection where it is: copies, the number of expected faces, the type of vector index.
 
-    Types can change in the order flat, int8_flat, int4_flat, bbq_flat, hnsw, int8_hnsw, int4_hnsw, bbq_hnsw. Other types, and other shards,
-    take `facedex collections migrate`.
+    Types change forwards in the order flat, int8_flat, int4_flat, bbq_flat, hnsw, int8_hnsw, int4_hnsw, bbq_hnsw. The way back, and other
+    shards, take `facedex collections migrate`.
 
     Example: facedex collections set faces --replicas 1
     """

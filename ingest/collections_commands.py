@@ -97,7 +97,7 @@ def migrate_(
 
     Examples:
 
-      facedex collections migrate faces --index-type bbq_hnsw --expected-faces 20000000
+      facedex collections migrate faces --expected-faces 20000000
 
       facedex collections migrate faces --model Facenet512 --detector retinaface
     """

@@ -55,7 +55,7 @@ def depth(collection: Collection) -> Depth:
     model = str(collection.recipe.get("model", ""))
     has_cells = collection.mapping >= WITH_CELLS and cells.is_there(model)
     again = is_quantised(collection.index_type)
-    candidates = max(noted, OVERSAMPLE * ASKED) if noted and again else noted or (AGAIN if again else CANDIDATES)
+    candidates = max(noted or 0, AGAIN) if again else noted or CANDIDATES  # to compare fewer again is no quicker
     return Depth(candidates, again, advised_share(collection.faces or 0) if has_cells else 1.0, model)
 
 

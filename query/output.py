@@ -43,6 +43,7 @@ class Output:
         self._cards: list[Card] = []
         self._recipe: Recipe | None = None
         self._is_first = True
+        self._meaning: str | None = None  # of the tables, which is the same for all
         if wishes.html:
             check_writable(wishes.html, "--html")
         if wishes.montage:
@@ -56,6 +57,8 @@ class Output:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         if kind is not None or self._recipe is None:
             return
+        if self._meaning is not None:
+            show(self._meaning)
         if self._wishes.html is not None:
             from query import page
 
@@ -92,10 +95,11 @@ class Output:
 
     def _table(self, target: Target, answer: Answer) -> None:
         from query import pictures
-        from query.tables import tables
+        from query.tables import meaning, tables
 
         protocol = pictures.protocol(self._wishes.pictures)
         show(*tables(answer, pictures.strips(_card(target, answer), protocol) if protocol else ()))
+        self._meaning = meaning(answer) or self._meaning
 
 
 def _card(target: Target, answer: Answer) -> Card:

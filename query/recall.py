@@ -20,7 +20,7 @@ from es.client import speaking
 from es.index_types import OVERSAMPLE
 from es.vectors import FIELD, unpacked
 from query.exact import SOURCE, exact
-from query.knn import ASKED, Depth, clause
+from query.knn import AGAIN, ASKED, Depth, clause
 
 if TYPE_CHECKING:
     from elasticsearch import Elasticsearch
@@ -93,17 +93,19 @@ class Measured:
     is_copy: bool
     faces: int
     levels: list[Level]
+    again: bool = False  # the candidates are compared again in full, without a graph
 
     @property
     def recommended(self) -> Level | None:
         """The fewest candidates that reach both aims; where none does, of those that come nearest the fewest.
 
         Fewer than a search asks for are not considered: it can't look at fewer, and with so few a probe, which is part of the graph, is
-        found more easily than a new face.
+        found more easily than a new face. Nor are fewer than it compares again anyway.
 
         ``None``: every face is compared (again in full, without a graph) anyway; that says nothing of when there are more.
         """
-        levels = [level for level in self.levels if level.num_candidates >= ASKED] or self.levels
+        least = AGAIN if self.again else ASKED
+        levels = [level for level in self.levels if level.num_candidates >= least] or self.levels
         if all(level.compared >= self.faces for level in levels):
             return None
         return max(levels, key=lambda level: (len(level.reached), _below(level.rank1, RANK1), _below(level.recall, RECALL)))
@@ -213,12 +215,13 @@ def measure(
         k: how many neighbours.
         faces: how many there are.
         depth: how far its searches look; all but the candidates.
-        levels: numbers of candidates, from few to many; those below k don't make sense and are left out.
+        levels: numbers of candidates, from few to many; those below k don't make sense and are left out, and those that make no difference.
         seen: is told each level when it is measured.
     """
     found = []
+    least = OVERSAMPLE * max(k, ASKED) if depth.again else k  # so many are compared again in any case
     for candidates in levels:
-        if candidates < k:
+        if candidates < least:
             continue
         level = _level(client, index, probes, known, k, depth._replace(candidates=candidates), faces)
         found.append(level)

@@ -43,9 +43,18 @@ def tables(answer: Answer, pictures: Sequence[RenderableType | None] = ()) -> It
         if picture is not None:
             yield picture
         yield _people(face, answer.threshold)
-    if answer.threshold is not None and answer.found:
-        often = f" {words.strangers(answer.fpir, within=True)}" if answer.fpir is not None else ""
-        yield f"The same person up to a distance of {answer.threshold:g}, half a bar.{often}"
+
+
+def meaning(answer: Answer) -> str | None:
+    """The sentence that says what "yes" means in an answer's tables; none where they have none."""
+    if answer.threshold is None or not answer.found:
+        return None
+    within = (
+        words.strangers(answer.fpir, within=True)
+        if answer.fpir is not None
+        else "Not calibrated: a stranger may come within it, too (facedex collections calibrate)."
+    )
+    return f"The same person up to a distance of {answer.threshold:g}, half a bar. {within}"
 
 
 def _people(face: FaceAnswer, threshold: float | None) -> Table:

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.text import Text
 
 from query.answers import Answer, FaceAnswer
-from query.tables import tables
+from query.tables import meaning, tables
 from tests.query.cards_made import answer, match
 
 
@@ -67,8 +67,14 @@ def test_rates_of_strangers_are_counted(portraits: dict[str, Path]) -> None:
     text = printed(answer(portraits, fpir=0.02), 140)
     assert "1 of 500" in row(text, "Barack")
     assert "1 of 50 " in row(text, "(not named)")
-    assert "A stranger comes within it in 1 of 50 searches." in text
     assert "stranger" not in printed(answer(portraits), 140)
+
+
+def test_what_yes_means_is_told_once(portraits: dict[str, Path]) -> None:
+    calibrated, judged = answer(portraits, fpir=0.02), answer(portraits)
+    assert str(meaning(calibrated)).endswith("half a bar. A stranger comes within it in 1 of 50 searches.")
+    assert "Not calibrated: a stranger may come within it" in str(meaning(judged))
+    assert meaning(Answer("who.jpg", "staff", [], threshold=0.07)) is None
 
 
 def test_a_path_is_cut_at_its_beginning_and_only_where_there_is_no_room() -> None:
