@@ -42,7 +42,7 @@ def test_recall_of_a_collection_and_of_copies(client: Elasticsearch, people: str
         ("hnsw", True),
         ("flat", True),
     ]
-    assert [level["num_candidates"] for level in done.json["indices"][0]["levels"]] == [10, 30, 100]
+    assert [level["num_candidates"] for level in done.json["indices"][0]["levels"]] == [300]
     assert done.json["indices"][0]["levels"][-1].items() >= {"recall": 1.0, "rank1": 1.0, "labelled_rank1": 1.0}.items()
     assert all(each["recommended"] is None for each in done.json["indices"])
     assert copies(client) == []
@@ -50,6 +50,8 @@ def test_recall_of_a_collection_and_of_copies(client: Elasticsearch, people: str
     table = type_("bench", "recall", "-c", people, "--probes", 5).out
     assert "recall@10" in table
     assert "right person" in table
+    assert "graph" not in table
+    assert "Below 50,000 faces there is no graph" in type_("bench", "recall", "-c", people, "--probes", 5, "--index-types", "hnsw").out
 
 
 def test_a_small_collection_has_nothing_to_store(client: Elasticsearch, people: str, type_: Type) -> None:
@@ -68,7 +70,7 @@ def test_the_recommendation_is_stored_beside_other_notes(
     best = done.json["indices"][0]["recommended"]["num_candidates"]
     assert done.json["stored"] == best
     assert get(client, people).notes == {"other": 1, "num_candidates": best}
-    assert f"look at {best} candidates" in type_("bench", "recall", "-c", people, "--probes", 5, "--store").out
+    assert f"look at {best:,} candidates" in type_("bench", "recall", "-c", people, "--probes", 5, "--store").out
 
 
 def test_no_copy_stays_after_an_error(client: Elasticsearch, people: str, type_: Type, monkeypatch: pytest.MonkeyPatch) -> None:
