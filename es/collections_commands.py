@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from core.command_line import App
 from core.errors import FacedexError, UsageError
 from core.settings import settings
 from core.terminal import Json, Yes, ask, print_json, say, show, table
@@ -16,9 +17,7 @@ if TYPE_CHECKING:
     from es.collections import Collection
     from es.sizing import Layout
 
-collections = typer.Typer(
-    no_args_is_help=True, help="Sets of faces, each made with one pinned recipe.\n\nExample: facedex collections list"
-)
+collections = App(no_args_is_help=True, help="Sets of faces, each made with one pinned recipe.\n\nExample: facedex collections list")
 
 ExpectedFaces = Annotated[
     int | None,

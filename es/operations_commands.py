@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from core.command_line import App
 from core.errors import UsageError
 from core.settings import settings
 from core.terminal import Json, Yes, ask, print_json, say, show, table
@@ -15,8 +16,8 @@ from core.terminal import Json, Yes, ask, print_json, say, show, table
 if TYPE_CHECKING:
     from rich.table import Table
 
-app = typer.Typer()
-operations = typer.Typer(
+app = App()
+operations = App(
     no_args_is_help=True, help="What was done with collections: who searched when, and what for.\n\nExample: facedex operations list"
 )
 app.add_typer(operations, name="operations")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from core.command_line import App
 from core.errors import UsageError
 from core.settings import settings
 from core.terminal import INCOMPLETE, Json, Yes, ask, check_asking, print_json, say, show, table
@@ -18,8 +19,8 @@ if TYPE_CHECKING:
     from es.schedules import Schedule
     from es.snapshots import Snapshot
 
-app = typer.Typer()
-snapshot = typer.Typer(
+app = App()
+snapshot = App(
     no_args_is_help=True,
     help="Copies of collections in a repository of Elasticsearch, and the way back.\n\nExample: facedex snapshot create",
 )

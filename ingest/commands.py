@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from core.command_line import App
 from core.errors import EngineError, UsageError
 from core.files import check_writable
 from core.settings import settings
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
     from ingest.report import Report
 
-app = typer.Typer()
+app = App()
 app.add_typer(rejects_app, name="rejects")
 
 Model = Annotated[str | None, typer.Option(help="DeepFace's name of the recognition model (default: Dlib).", metavar="NAME")]
@@ -46,6 +47,7 @@ def ingest(
         typer.Option(
             help="Who a photo shows: the folder it is in, the column `person` of a CSV list (with the column `path`), or nobody "
             "(default: csv for .csv files, else folder).",
+            metavar="none|folder|csv",
             show_default=False,
         ),
     ] = None,

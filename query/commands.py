@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from core.command_line import App
 from core.errors import PhotoError, UsageError
 from core.files import read
 from core.settings import settings
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from faces.recipe import Recipe
     from query.targets import Target
 
-app = typer.Typer()
+app = App()
 
 Model = Annotated[str | None, typer.Option(help="Refuse unless the collection was made with this model.", metavar="NAME")]
 Detector = Annotated[str | None, typer.Option(help="Refuse unless the collection was made with this detector.", metavar="NAME")]
@@ -34,10 +35,12 @@ _TIMES = ["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%S%
 def search(
     photo: Annotated[
         list[str] | None,
-        typer.Argument(help="Photos, or folders, archives or CSV lists of them; - for one on stdin.", metavar="PHOTO..."),
+        typer.Argument(help="Photos, or folders, archives or CSV lists of them; - for one on stdin.", metavar="PHOTO"),
     ] = None,
     collection: CollectionName = DEFAULT_COLLECTION,
-    people: Annotated[int, typer.Option("--top", min=1, max=1000, help="How many people to name for each face.")] = DEFAULT_PEOPLE,
+    people: Annotated[
+        int, typer.Option("--top", min=1, max=1000, help="How many people to name for each face.", metavar="NUMBER")
+    ] = DEFAULT_PEOPLE,
     where: Annotated[
         list[str] | None,
         typer.Option(help="Search these faces only: person, image, run or labels.NAME; VALUE* for a beginning.", metavar="FIELD=VALUE"),
@@ -61,7 +64,8 @@ def search(
     ] = None,
     min_face: MinFace = 80,
     workers: Annotated[
-        int | None, typer.Option(min=1, max=512, help="Worker processes, where there are many photos (default: one a core).")
+        int | None,
+        typer.Option(min=1, max=512, help="Worker processes, where there are many photos (default: one a core).", metavar="NUMBER"),
     ] = None,
     allow_private_addresses: Annotated[
         bool, typer.Option("--allow-private-addresses", help="Let addresses lead into private networks, and be of any kind.")
@@ -173,7 +177,8 @@ def verify(
     model: Annotated[str, typer.Option(help="DeepFace's name of the recognition model.", metavar="NAME")] = "Dlib",
     detector: Annotated[str, typer.Option(help="DeepFace's name of the face detector.", metavar="NAME")] = "dlib",
     workers: Annotated[
-        int | None, typer.Option(min=1, max=512, help="Worker processes, where pairs have many photos (default: one a core).")
+        int | None,
+        typer.Option(min=1, max=512, help="Worker processes, where pairs have many photos (default: one a core).", metavar="NUMBER"),
     ] = None,
     allow_private_addresses: Annotated[
         bool, typer.Option("--allow-private-addresses", help="Let addresses of pairs lead into private networks, and be of any kind.")

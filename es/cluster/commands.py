@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from core.command_line import App
 from core.errors import EngineError, FacedexError, UsageError
 from core.settings import settings
 from core.terminal import Json, Yes, ask, print_json, say, show, table
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from es.cluster.plan import Kind, Member
     from es.cluster.record import Record
 
-app = typer.Typer(
+app = App(
     no_args_is_help=True,
     help="A cluster of Facedex's own: several Elasticsearch nodes on this machine, with TLS and a password.\n\n"
     "Example: facedex cluster up --nodes 3",
@@ -31,12 +32,16 @@ _GIVE_UP_SECONDS = 60.0
 
 @app.command()
 def up(
-    nodes: Annotated[int | None, typer.Option(min=1, max=16, help="How many nodes: 3 at first, then as many as there are.")] = None,
+    nodes: Annotated[
+        int | None, typer.Option(min=1, max=16, help="How many nodes: 3 at first, then as many as there are.", metavar="NUMBER")
+    ] = None,
     memory: Annotated[
         str | None,
         typer.Option(help="Each node's heap, like 1g; at first a share of a quarter of the memory.", metavar="SIZE"),
     ] = None,
-    engine: Annotated[str, typer.Option(help="docker, local (processes of this machine), or auto: docker where an engine runs.")] = "auto",
+    engine: Annotated[
+        str, typer.Option(help="docker, local (processes of this machine), or auto: docker where an engine runs.", metavar="ENGINE")
+    ] = "auto",
     json: Json = False,
 ) -> None:
     """Start a cluster of several nodes, or what of it is stopped. From then on every command uses it.
@@ -102,7 +107,7 @@ def down(
 
 @app.command()
 def restart(
-    names: Annotated[list[str] | None, typer.Argument(help="Only these nodes, such as es02.", metavar="[NODE]...")] = None,
+    names: Annotated[list[str] | None, typer.Argument(help="Only these nodes, such as es02.", metavar="NODE")] = None,
     json: Json = False,
 ) -> None:
     """Restart the nodes one after the other, each once every shard has its copies again: no search fails meanwhile.
