@@ -1,4 +1,4 @@
-"""The commands' own help: typer's, without its talk of Python types."""
+"""The commands' own help and complaints: typer's, without its talk of Python types and validators."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 from typer.core import TyperArgument, TyperCommand, TyperGroup, TyperOption
+
+from core.errors import remedy
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,6 +35,13 @@ class _Command(TyperCommand):
 
     def get_params(self, ctx: typer.Context) -> list[Any]:  # type: ignore[override]
         return _plain(super().get_params(ctx))
+
+    def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:  # type: ignore[override]
+        try:
+            return super().parse_args(ctx, args)
+        except typer.BadParameter as error:
+            error.message = remedy(error.__cause__) or error.message
+            raise
 
 
 class _Group(TyperGroup):

@@ -28,7 +28,13 @@ app = App()
 
 Model = Annotated[str | None, typer.Option(help="Refuse unless the collection was made with this model.", metavar="NAME")]
 Detector = Annotated[str | None, typer.Option(help="Refuse unless the collection was made with this detector.", metavar="NAME")]
-_TIMES = ["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%S%z"]
+
+
+def _time(text: str | datetime) -> datetime:
+    try:
+        return text if isinstance(text, datetime) else datetime.fromisoformat(text)
+    except ValueError:
+        raise ValueError(f"{text!r} is no time: give a day as 2026-01-31, or a time as 2026-01-31T12:00") from None
 
 
 @app.command()
@@ -45,7 +51,7 @@ def search(
         list[str] | None,
         typer.Option(help="Search these faces only: person, image, run or labels.NAME; VALUE* for a beginning.", metavar="FIELD=VALUE"),
     ] = None,
-    since: Annotated[datetime | None, typer.Option(help="Search among faces stored since then.", formats=_TIMES, metavar="TIME")] = None,
+    since: Annotated[datetime | None, typer.Option(help="Search among faces stored since then.", parser=_time, metavar="TIME")] = None,
     min_quality: Annotated[
         list[str] | None,
         typer.Option(help="Search among faces with at least this size, sharpness, brightness or frontal.", metavar="MEASURE=NUMBER"),
