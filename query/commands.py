@@ -92,7 +92,8 @@ def search(
 ) -> None:
     """Say who is on a photo: for every face in it the people it could be, best first, each by their best photo.
 
-    "the same?" (`verified` in JSON) says whether the distance is within the threshold. Exit code 1: for a photo, nothing was found.
+    "the same?" (`verified` in JSON) says whether the distance is within the threshold, and "matched" how many of the person's faces that
+    were looked at are. Exit code 1: for a photo, nothing was found.
 
     Examples:
 
