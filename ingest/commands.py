@@ -16,7 +16,21 @@ from core.command_line import App
 from core.errors import EngineError, UsageError
 from core.files import check_writable
 from core.settings import settings
-from core.terminal import DEFAULT_COLLECTION, DONE, INCOMPLETE, CollectionName, Json, Yes, ask, check_asking, print_json, say, show, table
+from core.terminal import (
+    DEFAULT_COLLECTION,
+    DONE,
+    INCOMPLETE,
+    CollectionName,
+    Json,
+    Yes,
+    ask,
+    check_asking,
+    number_of,
+    print_json,
+    say,
+    show,
+    table,
+)
 from es.collections_commands import ExpectedFaces
 from ingest.rejects_commands import rejects as rejects_app
 from photos.sources import PersonFrom
@@ -161,7 +175,10 @@ def ingest(
     if json:
         print_json(report.as_dict())
     elif report.pruned.total():
-        show(f"Pruned, as their photos are gone: {report.pruned['faces']:,} faces, {report.pruned['rejects']:,} rejects.")
+        show(
+            f"Pruned, as their photos are gone: {number_of(report.pruned['faces'], 'face')}, "
+            f"{number_of(report.pruned['rejects'], 'reject')}."
+        )
     raise typer.Exit(INCOMPLETE if report.rejected or report.outdated or not is_pruned else DONE)
 
 
@@ -196,7 +213,7 @@ def _check_prune(client: Elasticsearch, collection: Collection | None, sources: 
 
 
 def _question(gone: Counter[str]) -> str:
-    return f"Delete {gone['faces']:,} faces and {gone['rejects']:,} rejects whose photos are gone?"
+    return f"Delete {number_of(gone['faces'], 'face')} and {number_of(gone['rejects'], 'reject')} whose photos are gone?"
 
 
 def _prune(client: Elasticsearch, sources: list[Path], report: Report, yes: bool) -> bool:
@@ -205,7 +222,7 @@ def _prune(client: Elasticsearch, sources: list[Path], report: Report, yes: bool
     from ingest import prune
 
     if report.closed:
-        say(f"facedex: nothing was pruned, because {report.closed:,} folders can't be read: what they hold is not known.")
+        say(f"facedex: nothing was pruned, because {number_of(report.closed, 'folder')} can't be read: what is in there is not known.")
         return False
     with patience(client):
         if not yes:
@@ -248,7 +265,8 @@ def show_report(report: Report, json: bool, more: Mapping[str, Any] | None = Non
     rate = report.photos / max(report.seconds, 1e-9)
     show(
         shown,
-        f"{report.faces:,} faces of {report.photos:,} photos into {report.collection} in {report.seconds:.1f} s, {rate:,.0f} a second",
+        f"{number_of(report.faces, 'face')} of {number_of(report.photos, 'photo')} into {report.collection} in "
+        f"{report.seconds:.1f} s, {rate:,.0f} a second",
     )
     if report.indexed > 1 and len(report.people) == 1 and None not in report.people:
         name = next(iter(report.people))
@@ -257,7 +275,8 @@ def show_report(report: Report, json: bool, more: Mapping[str, Any] | None = Non
         show(pace(report))
     if report.outdated:
         show(
-            f"{report.outdated:,} faces or rejects that are out of date are still there, because this user may not delete: "
+            f"Still there, though out of date: {number_of(report.outdated, 'face or reject', 'faces or rejects')}, "
+            "because this user may not delete: "
             "have a steward of the collection run the same command."
         )
     if report.rejects_file:

@@ -10,7 +10,7 @@ import typer
 from core.command_line import App
 from core.errors import EngineError, FacedexError, UsageError
 from core.settings import settings
-from core.terminal import Json, Yes, ask, print_json, say, show, table
+from core.terminal import Json, Yes, ask, number_of, print_json, say, show, table
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -92,7 +92,7 @@ def down(
         _show_none(json, {"stopped": False, "erased": False})
         return
     if erase and not yes:
-        ask(f"Delete the cluster of {found.nodes} nodes with all its faces?")
+        ask(f"Delete the cluster of {number_of(found.nodes, 'node')} with all its faces?")
     stopped = engine_of(found.kind).down(found.plan, erase=False)  # at once: a command that is starting it gives up
     with record.alone(settings(), seconds=_GIVE_UP_SECONDS):
         found = record.read(settings()) or found  # it may have got more nodes meanwhile
@@ -170,9 +170,9 @@ def status(json: Json = False) -> None:
     if json:
         print_json(document)
         return
-    show(f"{document['nodes_running']} of {found.nodes} nodes run ({found.kind}), health {document['health']}")
+    show(f"{document['nodes_running']} of {number_of(found.nodes, 'node')} run ({found.kind}), health {document['health']}")
     if document["unassigned_shards"]:
-        show(f"{document['unassigned_shards']} copies of shards have no node.")
+        show(f"Without a node: {number_of(document['unassigned_shards'], 'copy of a shard', 'copies of shards')}.")
     shown = table("node", "", "address", "heap used", "heap", "disk free", right=("heap used", "heap", "disk free"))
     for entry in document["nodes"]:
         sizes = (_size(entry[key]) for key in ("heap_used_bytes", "heap_max_bytes", "disk_free_bytes"))
@@ -236,7 +236,9 @@ def _planned(nodes: int | None, memory: str | None, engine: str) -> Record:
     if engine not in {"auto", found.kind}:
         raise UsageError(f"The cluster that is there runs as {found.kind}: `facedex cluster down --erase` removes it, then begin anew.")
     if nodes is not None and nodes < found.nodes:
-        raise UsageError(f"The cluster has {found.nodes} nodes, and can't lose any: `facedex cluster down --erase` removes it.")
+        raise UsageError(
+            f"The cluster has {number_of(found.nodes, 'node')}, and can't lose any: `facedex cluster down --erase` removes it."
+        )
     return replace(found, nodes=nodes or found.nodes, heap=heap(memory) if memory else found.heap)
 
 

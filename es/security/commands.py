@@ -9,7 +9,7 @@ import typer
 
 from core.command_line import App
 from core.settings import settings
-from core.terminal import DONE, INCOMPLETE, Json, print_json, print_line, say, show, table
+from core.terminal import DONE, INCOMPLETE, Json, number_of, print_json, print_line, say, show, table
 
 app = App()
 security = App(
@@ -65,7 +65,7 @@ def init(
         if done.roles:
             show(f"Made the roles {', '.join(done.roles)}: give them to users.")
         for role, file in done.keys.items():
-            show(f"A key with the rights of {role}, for {days:,} days: {file}")
+            show(f"A key with the rights of {role}, for {number_of(days, 'day')}: {file}")
         for role, file in done.kept.items():
             show(f"The key with the rights of {role} is good still: {file}")
         if done.missing:

@@ -74,7 +74,7 @@ def test_prune_deletes_what_is_gone_and_only_when_told(client: Elasticsearch, na
     assert type_("ingest", people, "-c", name, "--json").json["pruned"] == {}
     refused = type_("ingest", people, "-c", name, "--prune")
     assert refused.code == 2
-    assert "Delete 1 faces and 0 rejects whose photos are gone?" in refused.err
+    assert "Delete 1 face and 0 rejects whose photos are gone?" in refused.err
     assert "add --yes" in refused.err
     assert client.count(index=alias(name))["count"] == 2
     done = type_("ingest", people, "-c", name, "--prune", "--yes", "--json")

@@ -10,4 +10,4 @@ def test_a_log_says_what_of_the_photos_and_the_faces_it_counts(monkeypatch: pyte
         seen(Report("run", "faces", embedded=60, indexed=1, faces=1, skipped=2))
     line = capsys.readouterr().err
     assert line.startswith("60 photos looked at, ")
-    assert line.endswith(": 1 faces stored, 2 skipped, 0 rejected\n")
+    assert line.endswith(": 1 face stored, 2 skipped, 0 rejected\n")
