@@ -53,8 +53,8 @@ $(VENV)/.python-$(VERSION):
 	@touch $@
 
 $(VENV)/.ready-to-run: pyproject.toml constraints.txt $(VENV)/.python-$(VERSION)
-	@echo "Installing Facedex and what it needs into $(VENV) (about 250 MB to download, once) ..."
-	$(INSTALL) --editable .
+	@echo "Installing Facedex and what it needs into $(VENV) (about 250 MB to download, once: a minute or two) ..."
+	@$(INSTALL) --quiet --editable .
 	@touch $@
 
 $(VENV)/.ready-to-test: pyproject.toml constraints.txt $(VENV)/.python-$(VERSION)

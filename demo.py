@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from core.errors import EngineError, StorageError
 from core.settings import settings
-from core.terminal import print_json, say, show
+from core.terminal import number_of, print_json, say, show
 
 if TYPE_CHECKING:
     from elasticsearch import Elasticsearch
@@ -79,7 +79,7 @@ def _ingest(client: Elasticsearch, people: Path) -> Recipe:
     say("Ingesting portraits, a folder a person ...")
     with RejectsFile(settings().data_dir / "rejects" / f"{COLLECTION}.jsonl") as rejects:
         report = ingest(client, COLLECTION, recipe, photos([people], PersonFrom.folder), rejects, Options(workers=1))
-    say(f"{report.faces} faces stored, {report.skipped} photos skipped because they were there already.")
+    say(f"{number_of(report.faces, 'face')} stored, {number_of(report.skipped, 'photo')} skipped, there already.")
     return recipe
 
 

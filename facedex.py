@@ -24,6 +24,7 @@ import ingest.commands
 import query.calibrate_commands
 import query.commands
 import query.recall_commands
+from core.command_line import App
 from core.errors import (
     CollectionError,
     EngineError,
@@ -87,7 +88,7 @@ def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
 
 
-app = typer.Typer(
+app = App(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,

@@ -81,3 +81,27 @@ class PhotoError(FacedexError):
     """One photo is left out. Codes: unreadable, forbidden, not_an_image, truncated, corrupt, too_large, no_face, spoof, timeout, ..."""
 
     code = "unreadable"
+
+
+_GIVE = {
+    "int_parsing": "give a whole number",
+    "int_from_float": "give a whole number",
+    "float_parsing": "give a number",
+    "bool_parsing": "give true or false",
+    "greater_than": "give more than {gt:,}",
+    "greater_than_equal": "give {ge:,} or more",
+    "less_than": "give less than {lt:,}",
+    "less_than_equal": "give {le:,} or less",
+}
+
+
+def remedy(error: BaseException | None) -> str | None:
+    """What to give instead of what pydantic refused, as the end of a sentence; None where it was not pydantic that did."""
+    from pydantic import ValidationError
+
+    if not isinstance(error, ValidationError):
+        return None
+    first = error.errors(include_url=False)[0]
+    if first["type"] in _GIVE:
+        return _GIVE[first["type"]].format_map(first.get("ctx", {}))
+    return first["msg"].removeprefix("Value error, ").rstrip(".")

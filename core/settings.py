@@ -15,7 +15,7 @@ import platformdirs
 from pydantic import AliasChoices, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from core.errors import UsageError
+from core.errors import UsageError, remedy
 
 ELASTICSEARCH_VERSION = "9.5.4"
 
@@ -80,9 +80,9 @@ def settings() -> Settings:
     except ValidationError as error:
         first = error.errors()[0]
         name = ".".join(str(part) for part in first["loc"]).upper()
-        remedy = "give a number and m or g, for example 2g" if name == "NODE_HEAP" else first["msg"]
+        give = "give a number and m or g, for example 2g" if name == "NODE_HEAP" else remedy(error)
         name = name if name.startswith(("FACEDEX_", "ELASTICSEARCH_")) else f"FACEDEX_{name}"
-        raise UsageError(f"The setting {name} can't be used: {remedy}.") from None
+        raise UsageError(f"The setting {name} can't be used: {give}.") from None
 
 
 def _with_secrets(found: Settings) -> Settings:

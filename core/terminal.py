@@ -34,6 +34,11 @@ def say(text: str) -> None:
     print(plain(text), file=sys.stderr, flush=True)  # noqa: T201
 
 
+def number_of(number: int, one: str, many: str | None = None) -> str:
+    """A number of things, as a person reads it: 1 face, 2,000 faces; ``many`` is for what takes no s."""
+    return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
 def print_json(document: Mapping[str, Any]) -> None:
     """One JSON document, on one line of stdout."""
     with _reader():

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from core.command_line import App
 from core.errors import FacedexError, UsageError
 from core.settings import settings
-from core.terminal import Json, Yes, ask, print_json, say, show, table
+from core.terminal import Json, Yes, ask, number_of, print_json, say, show, table
 
 if TYPE_CHECKING:
     from elasticsearch import Elasticsearch
@@ -16,9 +17,7 @@ if TYPE_CHECKING:
     from es.collections import Collection
     from es.sizing import Layout
 
-collections = typer.Typer(
-    no_args_is_help=True, help="Sets of faces, each made with one pinned recipe.\n\nExample: facedex collections list"
-)
+collections = App(no_args_is_help=True, help="Sets of faces, each made with one pinned recipe.\n\nExample: facedex collections list")
 
 ExpectedFaces = Annotated[
     int | None,
@@ -157,13 +156,13 @@ def delete_(name: Annotated[str, typer.Argument(help="The collection.")], yes: Y
         found = get(client, name)
         faces = count(client, found)["faces"]
         if not yes:
-            ask(f"Delete the collection {name} with its {faces:,} faces?")
+            ask(f"Delete the collection {name} with {number_of(faces, 'face')}?")
         with recorded(client, "delete", name, lambda: {"faces": faces}):
             delete(client, found)
     if json:
         print_json({"deleted": name, "faces": faces})
     else:
-        show(f"Deleted {name} with its {faces:,} faces.")
+        show(f"Deleted {name} with {number_of(faces, 'face')}.")
 
 
 @collections.command("set")
@@ -195,9 +194,15 @@ def set_(
     if json:
         print_json(described)
         return
-    show(f"{name}: {described['index_type']}, {described['shards']} shards, {described['replicas']} copies of each.")
+    show(
+        f"{name}: {described['index_type']}, {number_of(described['shards'], 'shard')}, "
+        f"{number_of(described['replicas'], 'copy', 'copies')} of each."
+    )
     if advised and expected_faces and advised.shards != described["shards"]:
-        show(f"For {expected_faces:,} faces, {advised.shards} shards are advised: `facedex collections migrate {name}` makes them.")
+        show(
+            f"For {number_of(expected_faces, 'face')}, {number_of(advised.shards, 'shard')} would be better: "
+            f"`facedex collections migrate {name}` makes them."
+        )
 
 
 @collections.command("drop-old")
@@ -228,7 +233,8 @@ def warn_of_copies(client: Elasticsearch, replicas: int | None) -> None:
     if nodes is not None and replicas is not None and replicas >= nodes:
         there = "there is 1" if nodes == 1 else f"there are {nodes}"
         say(
-            f"facedex: {replicas} copies of a shard take {replicas + 1} nodes, and {there}: the cluster is yellow until there are more. "
+            f"facedex: for {number_of(replicas, 'copy', 'copies')} of a shard it takes {replicas + 1} nodes, and {there}: "
+            "the cluster is yellow until there are more. "
             f"--replicas {nodes - 1} is the most that has a place."
         )
 
@@ -236,7 +242,8 @@ def warn_of_copies(client: Elasticsearch, replicas: int | None) -> None:
 def show_layout(faces: int, layout: Layout) -> None:
     """Prints what is expected of so many faces."""
     show(
-        f"For {faces:,} faces: {layout.shards} shards, {layout.replicas} copies of each; about {size(layout.memory_bytes)} of memory for "
+        f"For {number_of(faces, 'face')}: {number_of(layout.shards, 'shard')}, {number_of(layout.replicas, 'copy', 'copies')} "
+        f"of each; about {size(layout.memory_bytes)} of memory for "
         f"quick searches, {size(layout.disk_bytes)} of disk, {size(layout.peak_disk_bytes)} while it merges."
     )
 
@@ -260,6 +267,7 @@ def optimize(name: Annotated[str, typer.Argument(help="The collection.")], json:
     else:
         before, after = done["before"], done["after"]
         show(
-            f"{name}: {before['segments']:,} segments before, {after['segments']:,} now; {before['deleted']:,} deleted documents before, "
+            f"{name}: {number_of(before['segments'], 'segment')} before, {after['segments']:,} now; "
+            f"{number_of(before['deleted'], 'deleted document')} before, "
             f"{after['deleted']:,} now; {size(before['bytes'])} before, {size(after['bytes'])} now."
         )

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import typer
-
+from core.command_line import App
 from core.settings import settings
 from core.terminal import Json, print_json, say, show, table
 from es.collections_commands import UNKNOWN, collections, show_collections, size, summary
@@ -15,7 +14,7 @@ if TYPE_CHECKING:
 
     from es.cluster.record import Record
 
-app = typer.Typer()
+app = App()
 app.add_typer(collections, name="collections")
 
 

@@ -21,6 +21,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from core.errors import CollectionError, EngineError, FacedexError
+from core.terminal import number_of
 from es import cells, loading, marks, merging, versions
 from es.client import health, speaking
 from es.collections import FILLING, Collection, finish, get, merge_notes
@@ -350,7 +351,7 @@ class Migration:
             self._follow.sweep()
             counts = self._follow.counts()
         if counts[0] != counts[1]:
-            raise _differs(self._name, f"{counts[1]:,} faces instead of {counts[0]:,}")
+            raise _differs(self._name, f"{number_of(counts[1], 'face')} instead of {counts[0]:,}")
         self.moved.faces, self.moved.caught_up = counts[0], self._follow.caught_up
         difference = different_documents(self._client, self.moved.old, self.moved.index)
         if difference is None:

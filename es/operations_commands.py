@@ -8,15 +8,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from core.command_line import App
 from core.errors import UsageError
 from core.settings import settings
-from core.terminal import Json, Yes, ask, print_json, say, show, table
+from core.terminal import Json, Yes, ask, number_of, print_json, say, show, table
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-app = typer.Typer()
-operations = typer.Typer(
+app = App()
+operations = App(
     no_args_is_help=True, help="What was done with collections: who searched when, and what for.\n\nExample: facedex operations list"
 )
 app.add_typer(operations, name="operations")
@@ -65,9 +66,14 @@ def _row(one: dict[str, Any]) -> tuple[str, ...]:
 def _said(one: dict[str, Any]) -> str:
     said = [] if one["outcome"] == "finished" else [one["outcome"]]
     if "targets" in one:
-        said.append(f"{one['targets']:,} photos, {one['results']:,} people named, {one['verified']:,} verified")
+        said.append(
+            f"{number_of(one['targets'], 'photo')}, {number_of(one['results'], 'person', 'people')} named, {one['verified']:,} verified"
+        )
     elif "ingest" in one:
-        said.append(f"{one['ingest']['photos']:,} photos, {one['faces']:,} faces stored, {one['ingest']['rejected']:,} rejected")
+        said.append(
+            f"{number_of(one['ingest']['photos'], 'photo')}, {number_of(one['faces'], 'face')} stored, "
+            f"{one['ingest']['rejected']:,} rejected"
+        )
     return ", ".join(said + one.get("error", []))
 
 

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from core.command_line import App
 from core.errors import UsageError
 from core.settings import settings
-from core.terminal import INCOMPLETE, Json, Yes, ask, check_asking, print_json, say, show, table
+from core.terminal import INCOMPLETE, Json, Yes, ask, check_asking, number_of, print_json, say, show, table
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -18,8 +19,8 @@ if TYPE_CHECKING:
     from es.schedules import Schedule
     from es.snapshots import Snapshot
 
-app = typer.Typer()
-snapshot = typer.Typer(
+app = App()
+snapshot = App(
     no_args_is_help=True,
     help="Copies of collections in a repository of Elasticsearch, and the way back.\n\nExample: facedex snapshot create",
 )
@@ -125,11 +126,14 @@ def restore(
         print_json({"repository": place, "snapshot": name, "made": _time(found.started), "collections": counts})
     else:
         for each in back:
-            show(f"Restored {each.name} with its {each.faces:,} faces, as they were on {found.started:%Y-%m-%d at %H:%M} UTC.")
+            show(f"Restored {each.name} with {number_of(each.faces, 'face')}, as of {found.started:%Y-%m-%d at %H:%M} UTC.")
     say("Whoever was erased since then is back: erase them again.")
     for each in back:
         if not each.is_as_counted:
-            say(f"facedex: {each.name} had {each.expected:,} faces when the snapshot began, not {each.faces:,}: did an ingest run?")
+            say(
+                f"facedex: {each.name} had {number_of(each.expected or 0, 'face')} when the snapshot began, not {each.faces:,}: "
+                "did an ingest run?"
+            )
     if not all(each.is_as_counted for each in back):
         raise typer.Exit(INCOMPLETE)
 
@@ -208,7 +212,8 @@ def _schedule_words(found: Schedule | None) -> str:
     if found is None:
         return "No snapshot is scheduled: `facedex snapshot schedule --daily 02:30` does that."
     return (
-        f"Snapshots of all collections at {found.cron} (UTC, seconds first) into {found.repository}, each kept for {found.keep_days} days."
+        f"Snapshots of all collections at {found.cron} (UTC, seconds first) into {found.repository}, each kept for "
+        f"{number_of(found.keep_days, 'day')}."
     )
 
 
@@ -240,7 +245,7 @@ def _time(when: datetime) -> str:
 
 
 def _age(days: float) -> str:
-    return f"{days:.0f} days" if days >= 2 else f"{days * 24:.0f} hours"  # noqa: PLR2004
+    return number_of(round(days), "day") if days >= 2 else number_of(round(days * 24), "hour")  # noqa: PLR2004
 
 
 def _size(count: int | None) -> str:

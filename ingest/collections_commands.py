@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from core.settings import settings
-from core.terminal import DONE, INCOMPLETE, Json, print_json, say, show
+from core.terminal import DONE, INCOMPLETE, Json, number_of, print_json, say, show
 from es.collections_commands import ExpectedFaces, IndexType, Replicas, Shards, collections, show_layout, warn_of_copies
 from ingest.commands import Detector, Model
 
@@ -162,7 +162,10 @@ def _tell(moved: Moved, report: Report | None, photos: Photos | None, json: bool
     for path in photos.gone_first if photos else ():
         say(f"gone: {path}")
     took = f"{moved.seconds:.1f} s, of which writers waited {moved.held_seconds:.1f} s"
-    show(f"{moved.collection} is {moved.index} now: {moved.faces:,} faces, {moved.index_type}, {moved.shards} shards; {took}.")
+    show(
+        f"{moved.collection} is {moved.index} now: {number_of(moved.faces, 'face')}, {moved.index_type}, "
+        f"{number_of(moved.shards, 'shard')}; {took}."
+    )
     if moved.agreement is not None:
         show(f"Of a sample of searches, {moved.agreement:.1%} of the nearest 10 are the same.")
     if moved.kept:

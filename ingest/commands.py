@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import sys
+from collections import Counter
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
@@ -10,10 +12,25 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from core.command_line import App
 from core.errors import EngineError, UsageError
 from core.files import check_writable
 from core.settings import settings
-from core.terminal import DEFAULT_COLLECTION, DONE, INCOMPLETE, CollectionName, Json, Yes, ask, check_asking, print_json, say, show, table
+from core.terminal import (
+    DEFAULT_COLLECTION,
+    DONE,
+    INCOMPLETE,
+    CollectionName,
+    Json,
+    Yes,
+    ask,
+    check_asking,
+    number_of,
+    print_json,
+    say,
+    show,
+    table,
+)
 from es.collections_commands import ExpectedFaces
 from ingest.rejects_commands import rejects as rejects_app
 from photos.sources import PersonFrom
@@ -22,9 +39,11 @@ from workers.options import MinFace, WorkerCount
 if TYPE_CHECKING:
     from elasticsearch import Elasticsearch
 
+    from core.web import Limits
+    from es.collections import Collection
     from ingest.report import Report
 
-app = typer.Typer()
+app = App()
 app.add_typer(rejects_app, name="rejects")
 
 Model = Annotated[str | None, typer.Option(help="DeepFace's name of the recognition model (default: Dlib).", metavar="NAME")]
@@ -46,6 +65,7 @@ def ingest(
         typer.Option(
             help="Who a photo shows: the folder it is in, the column `person` of a CSV list (with the column `path`), or nobody "
             "(default: csv for .csv files, else folder).",
+            metavar="none|folder|csv",
             show_default=False,
         ),
     ] = None,
@@ -116,14 +136,7 @@ def ingest(
         raise UsageError("CSV lists and other sources don't go together: ingest the lists by themselves.")
     person = person or (PersonFrom.csv if listed else PersonFrom.folder)
     limits = Limits(settings().web_seconds, allow_private_addresses or settings().allow_private_addresses)
-    try:
-        sources.check(source, person, limits)
-    except UsageError as error:
-        if prune and error.code in {"empty_folder", "no_such_source"}:  # a disk that is not there looks the same
-            raise UsageError(f"{error} Nothing was pruned; if the photos are gone, name the folder above.", code=error.code) from None
-        raise
-    if prune:
-        _check_prune(person, yes)
+    _check(source, person, limits, prune)
     names = spelled(model or DEFAULT.model, detector or DEFAULT.detector)
     if rejects:
         check_writable(rejects, "--rejects")
@@ -148,27 +161,59 @@ def ingest(
         version = connection.allowed(lambda: connection.server_version(client)) if settings().url else None
         if version and (concern := connection.version_concern(version)):
             say(f"facedex: {concern}")
-        found = find(client, collection) or ensure(client, collection, resolve(*names).as_dict(), expected_faces=expected_faces)
+        found = find(client, collection)
+        if prune and not yes:
+            _check_prune(client, found, _local(source))
+        found = found or ensure(client, collection, resolve(*names).as_dict(), expected_faces=expected_faces)
         recipe = agreed(collection, found.recipe, model=model, detector=detector)
         with RejectsFile(rejects) as file, shown(lambda: sources.photos(source, person, limits)) as seen:
             report = run(client, collection, recipe, sources.photos(source, person, limits), file, options, seen)
         if not json:
             show_report(report, json)
         if prune:
-            # What is gone can be told of this machine's files only.
-            is_pruned = _prune(client, [Path(each) for each in source if "://" not in each], report, yes)
+            is_pruned = _prune(client, _local(source), report, yes)
     if json:
         print_json(report.as_dict())
     elif report.pruned.total():
-        show(f"Pruned, as their photos are gone: {report.pruned['faces']:,} faces, {report.pruned['rejects']:,} rejects.")
+        show(
+            f"Pruned, as their photos are gone: {number_of(report.pruned['faces'], 'face')}, "
+            f"{number_of(report.pruned['rejects'], 'reject')}."
+        )
     raise typer.Exit(INCOMPLETE if report.rejected or report.outdated or not is_pruned else DONE)
 
 
-def _check_prune(person: PersonFrom, yes: bool) -> None:
-    if person is PersonFrom.csv:
+def _check(source: list[str], person: PersonFrom, limits: Limits, prune: bool) -> None:
+    from photos import sources
+
+    try:
+        sources.check(source, person, limits)
+    except UsageError as error:
+        if prune and error.code in {"empty_folder", "no_such_source"}:  # a disk that is not there looks the same
+            raise UsageError(f"{error} Nothing was pruned; if the photos are gone, name the folder above.", code=error.code) from None
+        raise
+    if prune and person is PersonFrom.csv:
         raise UsageError("A list does not say which photos it held before: --prune needs folders or photos.")
-    if not yes:
-        check_asking("Delete the faces of photos that are gone?")
+
+
+def _local(sources: list[str]) -> list[Path]:
+    """What is gone can be told of this machine's files only."""
+    return [Path(each) for each in sources if "://" not in each]
+
+
+def _check_prune(client: Elasticsearch, collection: Collection | None, sources: list[Path]) -> None:
+    """Refuses, before a run that can be long, what nobody can be asked about after it; the number is told as it is before."""
+    from es.transport import patience
+    from ingest import prune
+
+    if sys.stdin.isatty():
+        return
+    with patience(client):
+        gone = prune.gone(client, collection.name, sources) if collection else Counter[str]()
+    check_asking(f"{_question(gone)} (Fewer, where photos only moved.)")
+
+
+def _question(gone: Counter[str]) -> str:
+    return f"Delete {number_of(gone['faces'], 'face')} and {number_of(gone['rejects'], 'reject')} whose photos are gone?"
 
 
 def _prune(client: Elasticsearch, sources: list[Path], report: Report, yes: bool) -> bool:
@@ -177,14 +222,14 @@ def _prune(client: Elasticsearch, sources: list[Path], report: Report, yes: bool
     from ingest import prune
 
     if report.closed:
-        say(f"facedex: nothing was pruned, because {report.closed:,} folders can't be read: what they hold is not known.")
+        say(f"facedex: nothing was pruned, because {number_of(report.closed, 'folder')} can't be read: what is in there is not known.")
         return False
     with patience(client):
         if not yes:
             gone = prune.gone(client, report.collection, sources)
             if not gone.total():
                 return True
-            ask(f"Delete {gone['faces']:,} faces and {gone['rejects']:,} rejects whose photos are gone?")
+            ask(_question(gone))
         try:
             report.pruned = prune.prune(client, report.collection, sources)
         except EngineError as error:
@@ -220,7 +265,8 @@ def show_report(report: Report, json: bool, more: Mapping[str, Any] | None = Non
     rate = report.photos / max(report.seconds, 1e-9)
     show(
         shown,
-        f"{report.faces:,} faces of {report.photos:,} photos into {report.collection} in {report.seconds:.1f} s, {rate:,.0f} a second",
+        f"{number_of(report.faces, 'face')} of {number_of(report.photos, 'photo')} into {report.collection} in "
+        f"{report.seconds:.1f} s, {rate:,.0f} a second",
     )
     if report.indexed > 1 and len(report.people) == 1 and None not in report.people:
         name = next(iter(report.people))
@@ -229,7 +275,8 @@ def show_report(report: Report, json: bool, more: Mapping[str, Any] | None = Non
         show(pace(report))
     if report.outdated:
         show(
-            f"{report.outdated:,} faces or rejects that are out of date are still there, because this user may not delete: "
+            f"Still there, though out of date: {number_of(report.outdated, 'face or reject', 'faces or rejects')}, "
+            "because this user may not delete: "
             "have a steward of the collection run the same command."
         )
     if report.rejects_file:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from core.addresses import is_masked
 from core.errors import CollectionError
+from core.terminal import number_of
 from es.migration import Migration, Moved, Shape, drop
 from es.scan import scan
 from es.transport import patience
@@ -97,14 +98,16 @@ def migrate(
         report.collection = name
         if photos.gone and not leave_missing:
             raise CollectionError(
-                f"{photos.gone:,} photos of {name!r} are gone, for example {photos.gone_first[0]}: their faces can't be made anew. "
+                f"{number_of(photos.gone, 'photo')} of {name!r} can't be found any more, for example {photos.gone_first[0]}: "
+                "their faces can't be made anew. "
                 "--leave-missing goes on without them; they stay in the old index.",
                 code="photos_missing",
             )
         failed = {reason: report.rejected[reason] for reason in sorted(_MAY_PASS) if report.rejected[reason]}
         if failed and not leave_missing:
             raise CollectionError(
-                f"{sum(failed.values()):,} photos of {name!r} can't be looked at now ({', '.join(failed)}; see {report.rejects_file}): put "
+                f"{number_of(sum(failed.values()), 'photo')} of {name!r} can't be looked at now ({', '.join(failed)}; see "
+                f"{report.rejects_file}): put "
                 "that right and run this again. --leave-missing goes on without them; they stay in the old index.",
                 code="photos_missing",
             )

@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from core.terminal import console, say
+from core.terminal import console, number_of, say
 
 if TYPE_CHECKING:
     from ingest.report import Report
@@ -19,7 +19,7 @@ _LINE_SECONDS = 10.0
 
 
 def _line(report: Report) -> str:
-    return f"{report.faces:,} faces, {report.skipped:,} skipped, {report.rejected.total():,} rejected"
+    return f"{number_of(report.faces, 'face')} stored, {report.skipped:,} skipped, {report.rejected.total():,} rejected"
 
 
 def _pace(report: Report, total: float | None) -> str:
@@ -53,7 +53,7 @@ def _bar(photos: Callable[[], Iterable[object]]) -> Iterator[Callable[[Report], 
         TextColumn("{task.fields[line]}"),
     )
     with Progress(*columns, console=console(stderr=True)) as progress:
-        task = progress.add_task("Photos", total=None, pace="", line="")
+        task = progress.add_task("Photos looked at", total=None, pace="", line="")
 
         def count() -> None:
             with suppress(Exception):  # the run itself will say it
@@ -76,6 +76,6 @@ def _lines() -> Iterator[Callable[[Report], None]]:
         nonlocal due
         if time.monotonic() >= due:
             due = time.monotonic() + _LINE_SECONDS
-            say(f"{report.looked_at:,} photos, {_pace(report, None)}: {_line(report)}")
+            say(f"{number_of(report.looked_at, 'photo')} looked at, {_pace(report, None)}: {_line(report)}")
 
     yield seen

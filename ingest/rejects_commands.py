@@ -8,12 +8,13 @@ from typing import Annotated, Any
 
 import typer
 
+from core.command_line import App
 from core.errors import UsageError
 from core.settings import settings
 from core.terminal import DEFAULT_COLLECTION, DONE, INCOMPLETE, CollectionName, Json, line, print_json, say, show, table
 from workers.options import MinFace, WorkerCount
 
-rejects = typer.Typer(no_args_is_help=True, help="What was left out: why, and once more.")
+rejects = App(no_args_is_help=True, help="What was left out: why, and once more.")
 
 Reasons = Annotated[list[str] | None, typer.Option("--reason", help="Only what was left out for this reason.", metavar="REASON")]
 

@@ -6,7 +6,7 @@ import json
 import os
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +17,8 @@ from core.errors import StorageError
 from core.files import make_private
 from ingest.writer import text
 from workers.worker import Reject
+
+OWN = ("start", "lookup", "write")  # the stages of this process: from the start of workers to their first photo is one
 
 
 @dataclass(slots=True)
@@ -40,7 +42,7 @@ class Report:
     people: set[str | None] = field(default_factory=set)  # a few of the names given
     below_quality: int = 0  # faces left out of photos that have better ones
     passed_by: int = 0  # photos about which all was known
-    stages: Counter[str] = field(default_factory=Counter)  # seconds by stage; those of reading and looking, of all workers
+    stages: Counter[str] = field(default_factory=Counter)  # seconds by stage: of OWN of this process, of the others of all workers together
     begun: float = field(default_factory=time.monotonic)
     seconds: float = 0.0
     rejects_file: str | None = None
@@ -50,7 +52,7 @@ class Report:
     def bottleneck(self) -> str:
         """What the run waited for most: ``workers`` (photos were looked at), ``write`` or ``lookup``."""
         shares: dict[str, float] = {stage: self.stages[stage] for stage in ("lookup", "write")}
-        shares["workers"] = (self.stages.total() - sum(shares.values())) / self.workers
+        shares["workers"] = sum(seconds for stage, seconds in self.stages.items() if stage not in OWN) / self.workers
         return max(shares, key=lambda stage: shares[stage])
 
     @property
@@ -112,14 +114,27 @@ _DOING = {
 }
 
 
+_TELLING = 100  # photos from which the slowest stage says something
+
+
 def pace(report: Report) -> str:
-    """One sentence about the stages of a run, and which one it waited for most."""
-    mine = {
-        stage: seconds for stage, seconds in report.stages.items() if (stage in {"lookup", "write"}) != (report.bottleneck == "workers")
-    }
-    slowest = max(mine, key=lambda stage: mine[stage], default="lookup")
-    stages = ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in report.stages.items())
-    return f"Slowest was {_DOING.get(slowest, slowest)} ({report.workers} at a time). By stage: {stages}."
+    """A sentence or two: which stage a run waited for most, where it had photos enough to tell, and the seconds of each."""
+    own = {stage: report.stages[stage] for stage in OWN if stage in report.stages}
+    theirs = {stage: seconds for stage, seconds in report.stages.items() if stage not in OWN}
+    together = f"; of {report.workers} workers together: " if report.workers > 1 else ", "
+    said = f"By stage: {_seconds(own)}{together + _seconds(theirs) if theirs else ''}."
+    if report.photos < _TELLING:
+        return said
+    if report.bottleneck == "workers":
+        slowest = max(theirs, key=lambda stage: theirs[stage], default="faces")
+        at_once = f" ({report.workers} at a time)" if report.workers > 1 else ""
+    else:
+        slowest, at_once = report.bottleneck, ""
+    return f"Slowest was {_DOING.get(slowest, slowest)}{at_once}. {said}"
+
+
+def _seconds(stages: Mapping[str, float]) -> str:
+    return ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in stages.items())
 
 
 def _closed_to_others(path: str, flags: int) -> int:

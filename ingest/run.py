@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections.abc import Callable, Generator, Iterable
 from contextlib import closing, suppress
@@ -133,7 +134,11 @@ def _files(client: Elasticsearch, name: str, options: Options) -> Fingerprints:
 def embed(photos: Iterable[Job], recipe: Recipe, options: Options, report: Report | None = None) -> Generator[Work]:
     """The photos with what the workers made of them, in the order given (see :func:`workers.flow.flow`)."""
 
+    begun = 0.0
+
     def start() -> Embedder:
+        nonlocal begun
+        begun = time.monotonic()
         looks = (recipe, options.detection, options.max_pixels, options.thumbnails)
         executor = embedder(options.workers, options.dask, looks, options.seconds_per_photo)
         if report is not None:
@@ -142,6 +147,8 @@ def embed(photos: Iterable[Job], recipe: Recipe, options: Options, report: Repor
 
     with closing(flow(photos, lambda job: job.source.place, start)) as looked_at:
         for job, outcome in looked_at:
+            if report is not None and "start" not in report.stages:  # until the first photo came, without the look at it
+                report.stages.update({"start": max(0.0, time.monotonic() - begun - sum((outcome.seconds or {}).values()))})
             yield _landed(job, outcome)
 
 

@@ -9,7 +9,7 @@ import typer
 
 from core.errors import UsageError
 from core.settings import settings
-from core.terminal import Json, print_json, say, show, table
+from core.terminal import Json, number_of, print_json, say, show, table
 from es.collections_commands import collections
 
 if TYPE_CHECKING:
@@ -74,9 +74,11 @@ def _told(name: str, measured: Calibration, fallback: float) -> Iterator[str | T
     from query.det import percent
 
     gallery = table("", "")
-    gallery.add_row("gallery", f"{name}, {measured.faces:,} faces")
-    gallery.add_row("searched as strangers", f"{measured.people:,} people, by {measured.probes:,} photos that show one face")
-    gallery.add_row("searched as known", f"{measured.mated:,} photos of people with another photo")
+    gallery.add_row("gallery", f"{name}, {number_of(measured.faces, 'face')}")
+    gallery.add_row(
+        "searched as strangers", f"{number_of(measured.people, 'person', 'people')}, by {number_of(measured.probes, 'photo')} of one face"
+    )
+    gallery.add_row("searched as known", f"{number_of(measured.mated, 'photo')} of people with another photo")
     yield gallery
     rates = table("", "threshold", "strangers accepted (FPIR)", "known people missed (FNIR)", right=("threshold",))
     for word, threshold in (("calibrated", measured.threshold), ("fall-back", fallback)):
@@ -87,7 +89,8 @@ def _told(name: str, measured: Calibration, fallback: float) -> Iterator[str | T
     yield f"Of 1,000 strangers, {1000 * measured.promised:.0f} are taken for somebody in {name}{too}."
     if measured.wished < measured.resolution:
         yield (
-            f"{percent(measured.wished)} is less than {measured.people:,} people can show: at {percent(measured.resolution)} 30 of them "
+            f"{percent(measured.wished)} is less than {number_of(measured.people, 'person', 'people')} can show: at "
+            f"{percent(measured.resolution)} 30 of them "
             "are accepted, and below that chance decides. So the threshold is the one for that rate."
         )
     if measured.extrapolated > 1.5:  # noqa: PLR2004
@@ -97,6 +100,7 @@ def _told(name: str, measured: Calibration, fallback: float) -> Iterator[str | T
         )
     if measured.suspicious:
         yield (
-            f"Left out: {measured.suspicious:,} photos with a near twin under another name. One person with two names, or a copy? "
+            f"Left out: {number_of(measured.suspicious, 'photo')} with a near twin under another name. "
+            "One person with two names, or a copy? "
             + "; ".join(f"{one} and {two} ({distance:.4f})" for one, two, distance in measured.suspects[:_SUSPECTS])
         )

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from core.command_line import App
 from core.errors import PhotoError, UsageError
 from core.files import read
 from core.settings import settings
@@ -23,26 +24,34 @@ if TYPE_CHECKING:
     from faces.recipe import Recipe
     from query.targets import Target
 
-app = typer.Typer()
+app = App()
 
 Model = Annotated[str | None, typer.Option(help="Refuse unless the collection was made with this model.", metavar="NAME")]
 Detector = Annotated[str | None, typer.Option(help="Refuse unless the collection was made with this detector.", metavar="NAME")]
-_TIMES = ["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%S%z"]
+
+
+def _time(text: str | datetime) -> datetime:
+    try:
+        return text if isinstance(text, datetime) else datetime.fromisoformat(text)
+    except ValueError:
+        raise ValueError(f"{text!r} is no time: give a day as 2026-01-31, or a time as 2026-01-31T12:00") from None
 
 
 @app.command()
 def search(
     photo: Annotated[
         list[str] | None,
-        typer.Argument(help="Photos, or folders, archives or CSV lists of them; - for one on stdin.", metavar="PHOTO..."),
+        typer.Argument(help="Photos, or folders, archives or CSV lists of them; - for one on stdin.", metavar="PHOTO"),
     ] = None,
     collection: CollectionName = DEFAULT_COLLECTION,
-    people: Annotated[int, typer.Option("--top", min=1, max=1000, help="How many people to name for each face.")] = DEFAULT_PEOPLE,
+    people: Annotated[
+        int, typer.Option("--top", min=1, max=1000, help="How many people to name for each face.", metavar="NUMBER")
+    ] = DEFAULT_PEOPLE,
     where: Annotated[
         list[str] | None,
         typer.Option(help="Search these faces only: person, image, run or labels.NAME; VALUE* for a beginning.", metavar="FIELD=VALUE"),
     ] = None,
-    since: Annotated[datetime | None, typer.Option(help="Search among faces stored since then.", formats=_TIMES, metavar="TIME")] = None,
+    since: Annotated[datetime | None, typer.Option(help="Search among faces stored since then.", parser=_time, metavar="TIME")] = None,
     min_quality: Annotated[
         list[str] | None,
         typer.Option(help="Search among faces with at least this size, sharpness, brightness or frontal.", metavar="MEASURE=NUMBER"),
@@ -61,7 +70,8 @@ def search(
     ] = None,
     min_face: MinFace = 80,
     workers: Annotated[
-        int | None, typer.Option(min=1, max=512, help="Worker processes, where there are many photos (default: one a core).")
+        int | None,
+        typer.Option(min=1, max=512, help="Worker processes, where there are many photos (default: one a core).", metavar="NUMBER"),
     ] = None,
     allow_private_addresses: Annotated[
         bool, typer.Option("--allow-private-addresses", help="Let addresses lead into private networks, and be of any kind.")
@@ -82,7 +92,8 @@ def search(
 ) -> None:
     """Say who is on a photo: for every face in it the people it could be, best first, each by their best photo.
 
-    "the same?" (`verified` in JSON) says whether the distance is within the threshold. Exit code 1: for a photo, nothing was found.
+    "the same?" (`verified` in JSON) says whether the distance is within the threshold, and "matched" how many of the person's faces that
+    were looked at are. Exit code 1: for a photo, nothing was found.
 
     Examples:
 
@@ -173,7 +184,8 @@ def verify(
     model: Annotated[str, typer.Option(help="DeepFace's name of the recognition model.", metavar="NAME")] = "Dlib",
     detector: Annotated[str, typer.Option(help="DeepFace's name of the face detector.", metavar="NAME")] = "dlib",
     workers: Annotated[
-        int | None, typer.Option(min=1, max=512, help="Worker processes, where pairs have many photos (default: one a core).")
+        int | None,
+        typer.Option(min=1, max=512, help="Worker processes, where pairs have many photos (default: one a core).", metavar="NUMBER"),
     ] = None,
     allow_private_addresses: Annotated[
         bool, typer.Option("--allow-private-addresses", help="Let addresses of pairs lead into private networks, and be of any kind.")

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from core.terminal import number_of
 from es.scan import scan
 from es.vectors import Page, map_slices
 
@@ -163,6 +164,6 @@ def _told(blocks: Iterable[Faces], total: int, tell: Tell) -> Iterator[Faces]:
     for block in blocks:
         if time.monotonic() - last > _TELL_SECONDS:
             last = time.monotonic()
-            tell(f"Compared with {done:,} of {total:,} faces ...")
+            tell(f"Compared with {done:,} of {number_of(total, 'face')} ...")
         yield block
         done += len(block.person)

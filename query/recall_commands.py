@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from core.command_line import App
 from core.settings import settings
 from core.terminal import DEFAULT_COLLECTION, CollectionName, Json, print_json, say, show, table
 
@@ -15,8 +16,8 @@ if TYPE_CHECKING:
     from es.collections import Collection
     from query.recall import Level, Measured, Probes, Truth
 
-app = typer.Typer()
-bench = typer.Typer(no_args_is_help=True, help="Measure the search on your own collection.\n\nExample: facedex bench recall -c faces")
+app = App()
+bench = App(no_args_is_help=True, help="Measure the search on your own collection.\n\nExample: facedex bench recall -c faces")
 app.add_typer(bench, name="bench")
 
 
@@ -28,8 +29,10 @@ def _bench() -> None:
 @bench.command()
 def recall(
     collection: CollectionName = DEFAULT_COLLECTION,
-    probes: Annotated[int, typer.Option(min=2, max=10_000, help="How many faces to draw from the collection and search for.")] = 500,
-    k: Annotated[int, typer.Option("--k", min=1, max=1000, help="How many nearest faces of each to compare.")] = 10,
+    probes: Annotated[
+        int, typer.Option(min=2, max=10_000, help="How many faces to draw from the collection and search for.", metavar="NUMBER")
+    ] = 500,
+    k: Annotated[int, typer.Option("--k", min=1, max=1000, help="How many nearest faces of each to compare.", metavar="NUMBER")] = 10,
     index_types: Annotated[
         str | None,
         typer.Option(help="Measure copies of the faces under these index types, too; each is deleted afterwards.", metavar="TYPE,TYPE"),

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Protocol
 
+from core.terminal import number_of
 from es.client import speaking
 from es.documents import alias
 from query.answers import Answer, FaceAnswer, Match, Photo
@@ -85,7 +86,8 @@ def meaning_of(client: Elasticsearch, collection: Collection, recipe: Recipe, sa
         faces = client.count(index=alias(collection.name))["count"]
     if calibration.is_outdated(faces):
         say(
-            f"facedex: {collection.name} was calibrated with {calibration.faces:,} faces and has {faces:,}, so strangers are accepted at "
+            f"facedex: {collection.name} was calibrated with {number_of(calibration.faces, 'face')} and has {faces:,}, "
+            "so strangers are accepted at "
             f"another rate: `facedex collections calibrate {collection.name}` measures again."
         )
     return calibration

@@ -14,6 +14,7 @@ import pytest
 from elasticsearch import Elasticsearch
 from typer.core import TyperCommand
 from typer.main import get_command
+from typer.testing import CliRunner
 
 import facedex
 from core.settings import ELASTICSEARCH_VERSION, Settings
@@ -43,6 +44,13 @@ def test_every_command_has_help_with_an_example_and_stands_in_the_readme(name: s
     assert name.rsplit(maxsplit=1)[-1] in README
     undocumented = [parameter.name for parameter in command.params if not getattr(parameter, "help", None)]
     assert undocumented in ([], ["help"])
+
+
+@pytest.mark.parametrize("name", ["", *(name for name, _ in commands())])
+def test_help_does_not_talk_of_python_types(name: str) -> None:
+    done = CliRunner().invoke(facedex.app, [*name.split(), "--help"])
+    assert done.exit_code == 0
+    assert re.findall(r"<\w|\{|\.\.\.\]", done.output) == []
 
 
 def test_every_setting_stands_in_the_readme() -> None:

@@ -62,7 +62,7 @@ def test_a_run_a_search_and_a_deletion(
     for secret in ("Joe", "Barack", "obama", "broken", str(people)):
         assert secret not in json.dumps(listed)
     shown = type_("operations", "list", "-c", name).out
-    assert "2 photos, 1 people named, 1 verified, not_an_image" in shown
+    assert "2 photos, 1 person named, 1 verified, not_an_image" in shown
 
     assert type_("collections", "delete", name, "--yes").code == 0
     assert [record["faces"] for record in records("delete")] == [2]

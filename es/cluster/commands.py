@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from core.command_line import App
 from core.errors import EngineError, FacedexError, UsageError
 from core.settings import settings
-from core.terminal import Json, Yes, ask, print_json, say, show, table
+from core.terminal import Json, Yes, ask, number_of, print_json, say, show, table
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from es.cluster.plan import Kind, Member
     from es.cluster.record import Record
 
-app = typer.Typer(
+app = App(
     no_args_is_help=True,
     help="A cluster of Facedex's own: several Elasticsearch nodes on this machine, with TLS and a password.\n\n"
     "Example: facedex cluster up --nodes 3",
@@ -31,12 +32,16 @@ _GIVE_UP_SECONDS = 60.0
 
 @app.command()
 def up(
-    nodes: Annotated[int | None, typer.Option(min=1, max=16, help="How many nodes: 3 at first, then as many as there are.")] = None,
+    nodes: Annotated[
+        int | None, typer.Option(min=1, max=16, help="How many nodes: 3 at first, then as many as there are.", metavar="NUMBER")
+    ] = None,
     memory: Annotated[
         str | None,
         typer.Option(help="Each node's heap, like 1g; at first a share of a quarter of the memory.", metavar="SIZE"),
     ] = None,
-    engine: Annotated[str, typer.Option(help="docker, local (processes of this machine), or auto: docker where an engine runs.")] = "auto",
+    engine: Annotated[
+        str, typer.Option(help="docker, local (processes of this machine), or auto: docker where an engine runs.", metavar="ENGINE")
+    ] = "auto",
     json: Json = False,
 ) -> None:
     """Start a cluster of several nodes, or what of it is stopped. From then on every command uses it.
@@ -87,7 +92,7 @@ def down(
         _show_none(json, {"stopped": False, "erased": False})
         return
     if erase and not yes:
-        ask(f"Delete the cluster of {found.nodes} nodes with all its faces?")
+        ask(f"Delete the cluster of {number_of(found.nodes, 'node')} with all its faces?")
     stopped = engine_of(found.kind).down(found.plan, erase=False)  # at once: a command that is starting it gives up
     with record.alone(settings(), seconds=_GIVE_UP_SECONDS):
         found = record.read(settings()) or found  # it may have got more nodes meanwhile
@@ -102,7 +107,7 @@ def down(
 
 @app.command()
 def restart(
-    names: Annotated[list[str] | None, typer.Argument(help="Only these nodes, such as es02.", metavar="[NODE]...")] = None,
+    names: Annotated[list[str] | None, typer.Argument(help="Only these nodes, such as es02.", metavar="NODE")] = None,
     json: Json = False,
 ) -> None:
     """Restart the nodes one after the other, each once every shard has its copies again: no search fails meanwhile.
@@ -165,9 +170,9 @@ def status(json: Json = False) -> None:
     if json:
         print_json(document)
         return
-    show(f"{document['nodes_running']} of {found.nodes} nodes run ({found.kind}), health {document['health']}")
+    show(f"{document['nodes_running']} of {number_of(found.nodes, 'node')} run ({found.kind}), health {document['health']}")
     if document["unassigned_shards"]:
-        show(f"{document['unassigned_shards']} copies of shards have no node.")
+        show(f"Without a node: {number_of(document['unassigned_shards'], 'copy of a shard', 'copies of shards')}.")
     shown = table("node", "", "address", "heap used", "heap", "disk free", right=("heap used", "heap", "disk free"))
     for entry in document["nodes"]:
         sizes = (_size(entry[key]) for key in ("heap_used_bytes", "heap_max_bytes", "disk_free_bytes"))
@@ -231,7 +236,9 @@ def _planned(nodes: int | None, memory: str | None, engine: str) -> Record:
     if engine not in {"auto", found.kind}:
         raise UsageError(f"The cluster that is there runs as {found.kind}: `facedex cluster down --erase` removes it, then begin anew.")
     if nodes is not None and nodes < found.nodes:
-        raise UsageError(f"The cluster has {found.nodes} nodes, and can't lose any: `facedex cluster down --erase` removes it.")
+        raise UsageError(
+            f"The cluster has {number_of(found.nodes, 'node')}, and can't lose any: `facedex cluster down --erase` removes it."
+        )
     return replace(found, nodes=nodes or found.nodes, heap=heap(memory) if memory else found.heap)
 
 

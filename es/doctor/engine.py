@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 
 from core.findings import Finding
+from core.terminal import number_of
 from es.client import speaking, version_concern
 from es.doctor.cluster import Cluster
 
@@ -80,7 +81,7 @@ def licence_concern(kind: str, status: str, expiry_ms: int | None, index_types: 
         yield Finding(
             "licence",
             "notice",
-            f"The trial licence ends in {days or 0:.0f} days.",
+            f"The trial licence ends in {number_of(round(days or 0), 'day')}.",
             "What needs more than a basic licence stops working then; Facedex by itself needs no more.",
             "POST _license/start_basic when it has ended",
         )

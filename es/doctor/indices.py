@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from functools import partial
 
 from core.findings import Finding
-from core.terminal import say
+from core.terminal import number_of, say
 from es import cells, loading, templates, versions
 from es.client import speaking
 from es.copies import is_left
@@ -30,7 +30,7 @@ def segments(cluster: Cluster) -> Iterator[Finding]:
             what = f"A shard of {each.name} has {most} segments."
             found.append(Finding("segments", "warning", what, "Each search goes through every segment's graph.", remedy))
         if deleted >= _FEWEST_DELETED and deleted > _MANY_DELETED * (docs + deleted):
-            what = f"{deleted / (docs + deleted):.0%} of what {each.name} stores is deleted ({deleted:,} documents)."
+            what = f"{deleted / (docs + deleted):.0%} of what {each.name} stores is deleted ({number_of(deleted, 'document')})."
             why = "They take memory and time in each search, and erased faces are on the disk until they are merged away."
             found.append(Finding("segments", "warning", what, why, remedy))
     yield from found or [Finding("segments", "ok", "Few segments, few deleted faces.")]
@@ -44,7 +44,7 @@ def without_cells(cluster: Cluster) -> Iterator[Finding]:
             with speaking():
                 lost = cluster.client.count(index=each.index, query={"bool": {"must_not": [{"exists": {"field": cells.FIELD}}]}})["count"]
             if lost:
-                what = f"{lost:,} faces of {each.name} have no cell."
+                what = f"{each.name} has {number_of(lost, 'face')} without a cell."
                 why = "Searches of collections with more than 1.5 million faces look into some cells, and don't find them."
                 found.append(Finding("cells", "error", what, why, f"facedex collections migrate {each.name}"))
     yield from found or [Finding("cells", "ok", "All faces that should have a cell have one.")]

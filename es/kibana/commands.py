@@ -8,13 +8,14 @@ from typing import Annotated
 
 import typer
 
+from core.command_line import App
 from core.errors import StorageError, UsageError
 from core.files import check_writable
 from core.settings import settings
 from core.terminal import Json, print_json, say, show
 
-app = typer.Typer()
-kibana = typer.Typer(no_args_is_help=True, help="Look into collections with Kibana.\n\nExample: facedex kibana install")
+app = App()
+kibana = App(no_args_is_help=True, help="Look into collections with Kibana.\n\nExample: facedex kibana install")
 app.add_typer(kibana, name="kibana")
 
 

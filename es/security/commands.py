@@ -7,11 +7,12 @@ from typing import Annotated
 
 import typer
 
+from core.command_line import App
 from core.settings import settings
-from core.terminal import DONE, INCOMPLETE, Json, print_json, print_line, say, show, table
+from core.terminal import DONE, INCOMPLETE, Json, number_of, print_json, print_line, say, show, table
 
-app = typer.Typer()
-security = typer.Typer(
+app = App()
+security = App(
     no_args_is_help=True, help="Who may do what with which collection.\n\nExample: facedex security init --collection staff --keys keys"
 )
 app.add_typer(security, name="security")
@@ -44,7 +45,7 @@ def init(
         Path | None,
         typer.Option(help="Make an API key for each role, in a file of its own in this folder, which is closed to others.", metavar="DIR"),
     ] = None,
-    days: Annotated[int, typer.Option(min=1, max=3650, help="How long new keys are good.")] = 90,
+    days: Annotated[int, typer.Option(min=1, max=3650, help="How long new keys are good.", metavar="DAYS")] = 90,
     json: Json = False,
 ) -> None:
     """Make the roles, as an administrator of the cluster: for all collections, or for those named. Keys are written, never printed.
@@ -64,7 +65,7 @@ def init(
         if done.roles:
             show(f"Made the roles {', '.join(done.roles)}: give them to users.")
         for role, file in done.keys.items():
-            show(f"A key with the rights of {role}, for {days:,} days: {file}")
+            show(f"A key with the rights of {role}, for {number_of(days, 'day')}: {file}")
         for role, file in done.kept.items():
             show(f"The key with the rights of {role} is good still: {file}")
         if done.missing:

@@ -122,12 +122,12 @@ def test_a_collection_is_sized_changed_and_moved(client: Elasticsearch, name: st
     shown = type_("collections", "show", name, "--json").json
     assert shown.items() >= {"shards": 13, "expected_faces": 25_000_000, "old": [], "migrating_to": None}.items()
     copied = type_("collections", "set", name, "--replicas", 1)
-    assert "13 shards are advised" not in copied.out
-    assert "1 copies of a shard take 2 nodes, and there is 1" in copied.err
+    assert "13 shards would be better" not in copied.out
+    assert "for 1 copy of a shard it takes 2 nodes, and there is 1" in copied.err
     assert type_("collections", "set", name).code == 2
     changed = type_("collections", "set", name, "--index-type", "int8_flat", "--expected-faces", 3, "--json").json
     assert changed.items() >= {"replicas": 1, "index_type": "int8_flat", "expected_faces": 3}.items()
-    assert "1 shards are advised" in type_("collections", "set", name, "--expected-faces", 2).out
+    assert "1 shard would be better" in type_("collections", "set", name, "--expected-faces", 2).out
     refused = type_("collections", "set", name, "--index-type", "flat", "--json")
     assert (refused.code, refused.json["error"]["code"]) == (2, "needs_migration")
     moved = type_("collections", "migrate", name, "--index-type", "flat", "--replicas", 0, "--json")

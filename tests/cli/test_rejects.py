@@ -74,11 +74,13 @@ def test_prune_deletes_what_is_gone_and_only_when_told(client: Elasticsearch, na
     assert type_("ingest", people, "-c", name, "--json").json["pruned"] == {}
     refused = type_("ingest", people, "-c", name, "--prune")
     assert refused.code == 2
+    assert "Delete 1 face and 0 rejects whose photos are gone?" in refused.err
     assert "add --yes" in refused.err
+    assert client.count(index=alias(name))["count"] == 2
     done = type_("ingest", people, "-c", name, "--prune", "--yes", "--json")
     assert done.json["pruned"] == {"faces": 1}
     assert client.count(index=alias(name))["count"] == 1
-    assert "1 faces" not in type_("ingest", people, "-c", name, "--prune", "--yes").out
+    assert "Pruned" not in type_("ingest", people, "-c", name, "--prune", "--yes").out
 
 
 def test_nothing_is_pruned_where_a_folder_can_not_be_read(

@@ -65,7 +65,7 @@ def test_who_ingests_goes_on_where_something_would_have_to_be_deleted(as_: TypeA
         assert (then.code, then.json["outdated"], then.json["pruned"]) == (1, 1, {})
         assert "nothing was pruned: Elasticsearch does not allow this to the user ingest" in then.err
     told = as_("ingest", *ingest[:-1])
-    assert "1 faces or rejects that are out of date" in told.out
+    assert "Still there, though out of date: 1 face or reject," in told.out
     assert "have a steward of the collection run the same command" in told.out
     with secured.client() as admin:
         assert str(photos / "Joe" / "moved.jpg") in contents(admin, staff)

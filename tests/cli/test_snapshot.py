@@ -43,7 +43,7 @@ def test_a_snapshot_from_end_to_end(filled: str, type_: Type) -> None:
     assert back.code == 0
     assert back.json["collections"] == [{"name": f"{filled}-back", "faces": 3, "expected": 3}]
     assert type_("collections", "delete", filled, "--yes").code == 0
-    assert "with its 3 faces, as they were on" in type_("snapshot", "restore", f"s-{filled}").out
+    assert "with 3 faces, as of" in type_("snapshot", "restore", f"s-{filled}").out
 
     assert type_("snapshot", "delete", f"s-{filled}").code == 2  # nobody to ask
     assert type_("snapshot", "delete", "--older-than", "1d", "--yes", "--json").json["deleted"] == []

@@ -193,7 +193,8 @@ def test_the_disk_full(client: Elasticsearch, name: str, photo: Path, tmp_path: 
 
 
 def test_a_setting_that_does_not_fit(type_: Type) -> None:
-    refused(type_("status", env={"FACEDEX_NODE_PORT": "many"}), "FACEDEX_NODE_PORT")
+    refused(type_("status", env={"FACEDEX_NODE_PORT": "many"}), "FACEDEX_NODE_PORT can't be used: give a whole number.")
+    refused(type_("status", env={"FACEDEX_WEB_SECONDS": "0"}), "give more than 0")
 
 
 @pytest.mark.parametrize("words", [["serach"], ["verify", "--pears"], ["ingest", "--nonsense"], ["ingest", ".", "--min-face", "0"]])
@@ -202,6 +203,25 @@ def test_what_the_command_line_does_not_know(words: list[str], type_: Type) -> N
     assert result.code == 2
     assert "Usage" in result.err
     assert type_(*words, "--json").json["error"]["code"] == "usage"
+
+
+@pytest.mark.parametrize(
+    ("words", "given"),
+    [
+        (["search", "x.jpg", "--since", "yesterday"], "'--since': 'yesterday' is no time: give a day as 2026-01-31, or a time as"),
+        (["search", "x.jpg", "--top", "0"], "'--top': give 1 or more"),
+        (["search", "x.jpg", "--top", "1001"], "'--top': give 1,000 or less"),
+        (["search", "x.jpg", "--top", "many"], "'--top': give a whole number"),
+        (["collections", "calibrate", "faces", "--fpir", "few"], "'--fpir': give a number"),
+        (["ingest", ".", "--person", "person"], "'--person': 'person' is not one of 'none', 'folder', 'csv'"),
+    ],
+)
+def test_a_value_that_does_not_fit_is_told_what_would(words: list[str], given: str, type_: Type) -> None:
+    result = type_(*words)
+    assert result.code == 2
+    assert f"Invalid value for {given}" in result.err
+    assert "Value error" not in result.err
+    assert "Input should" not in result.err
 
 
 def test_a_bug_is_one_sentence_too(type_: Type, photo: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -26,6 +26,11 @@ def test_cells_of_a_table_are_one_line_that_does_nothing(capsys: pytest.CaptureF
     assert terminal.plain("a\nb") == "a\nb"
 
 
+def test_one_is_no_plural() -> None:
+    assert [terminal.number_of(number, "face") for number in (0, 1, 2000)] == ["0 faces", "1 face", "2,000 faces"]
+    assert [terminal.number_of(number, "copy", "copies") for number in (1, 2)] == ["1 copy", "2 copies"]
+
+
 def test_json_holds_every_name(capsys: pytest.CaptureFixture[str]) -> None:
     name = "caf\udce9 \u540d"
     terminal.print_json({"name": name})

@@ -91,7 +91,8 @@ def test_two_workers_give_what_one_gives(client: Elasticsearch, name: str, folde
     run(client, name, folder)
     alone = content(client, name)
     collections.delete(client, collections.get(client, name))
-    run(client, name, folder, Options(workers=2))
+    report = run(client, name, folder, Options(workers=2))
+    assert report.stages["start"] > 0
     assert content(client, name) == alone
 
 
