@@ -260,10 +260,9 @@ def growth(figures: Figures) -> Json:
     scale = {"domain": [f"{share:.0%}" for share in shares], "scheme": {"name": "blues", "extent": [0.35, 1]}}
     by: Json = {"color": {"field": "cells", "type": "ordinal", "title": "of the cells", "scale": scale}}
     built = [
-        {"faces": point["faces"], "what": what, "value": point[key]}
-        for key, what in (("build_seconds", "writing"), ("merge_seconds", "merging"))
+        {"faces": point["faces"], "what": "written and merged", "value": point["build_seconds"]}
         for point in points
-        if point.get(key)
+        if point.get("build_seconds")
     ]
     room = [
         {"faces": point["faces"], "what": what, "value": point[key] / 1e9}

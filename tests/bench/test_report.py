@@ -70,7 +70,6 @@ EXAMPLES: dict[str, dict[str, Any]] = {
                 "faces": faces,
                 "segments": 4,
                 "build_seconds": faces / 4000,
-                "merge_seconds": faces / 9000,
                 "curve": curve(faces),
                 "usual": 0.15 if faces == 1_000_000 else 1.0,
             }
