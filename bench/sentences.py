@@ -11,7 +11,7 @@ from typing import Any
 
 from bench.charts import HERE, WIRE, memory, place
 from bench.growth import usual
-from query.knn import AGAIN
+from query.knn import compared_again
 
 Figures = Mapping[str, Any]  # of all benches, by name
 Told = Callable[[Figures], str | None]
@@ -62,7 +62,7 @@ def percent(share: float) -> str:
 
 def _default(figures: Figures) -> Figures:
     """Facedex's point that is nearest to a search as it comes."""
-    point: Figures = min(figures["engines"]["facedex"]["points"], key=lambda each: abs(each["effort"] - AGAIN))
+    point: Figures = min(figures["engines"]["facedex"]["points"], key=lambda each: abs(each["effort"] - compared_again(figures["faces"])))
     return point
 
 
@@ -298,7 +298,7 @@ def accuracy_both(every: Figures) -> str:
 def identify_rank1(every: Figures) -> str:
     """Rank-1 of real photos."""
     figures = every["identify"]
-    [level] = [each for each in figures["as_it_is"] if each["num_candidates"] == AGAIN]
+    [level] = [each for each in figures["as_it_is"] if each["num_candidates"] == compared_again(figures["faces"])]
     return (
         f"Of {figures['probes']:,} real photos searched among {figures['faces']:,} faces, the first one is the right person for "
         f"{percent(figures['exact'])} by the exact search, for {percent(level['labelled_rank1'])} by the vector index."

@@ -23,7 +23,10 @@ Hit = Mapping[str, Any]  # _id, _score = (1 + cosine) / 2, and of its _source pe
 
 MOST_FACES = 10_000  # the most that Elasticsearch answers at once, and looks at
 CANDIDATES = 300
-AGAIN = 1_000  # faces that are compared by their full vectors, after all have been compared by fewer bits
+AGAIN = 1_000  # faces at least that are compared by their full vectors, after all have been compared by fewer bits
+# The more are compared by bits, the more of them look nearer than the right one. Of a million, 1,000 compared again have .986 of the exact
+# search's nearest ten, 3,000 .998; of 10 million 1,000 have .92 (in 15 % of the cells), 4,500 .986: for a twentieth more time.
+_AGAIN_SHARE = 0.003
 # Faces are a hard case for a graph: who looks like nobody else is linked to by few, and small numbers of candidates lose him. One in a
 # hundred keeps 99.8 % of the right first answers of a search that compares every face, among 100,000 as among a million (made faces of
 # 128 dimensions, 1,000 probes: 947 of 949, 895 of 897); 300 keep 99.3 and 94.2 %. That takes 3.7 and 26 ms. (bench/growth.py)
@@ -55,13 +58,19 @@ def depth(collection: Collection) -> Depth:
     model = str(collection.recipe.get("model", ""))
     has_cells = collection.mapping >= WITH_CELLS and cells.is_there(model)
     again = is_quantised(collection.index_type)
-    candidates = max(noted or 0, AGAIN) if again else noted or CANDIDATES  # to compare fewer again is no quicker
-    return Depth(candidates, again, advised_share(collection.faces or 0) if has_cells else 1.0, model)
+    share = advised_share(collection.faces or 0) if has_cells else 1.0
+    least = compared_again(round(share * (collection.faces or 0)))  # fewer are no quicker
+    return Depth(max(noted or 0, least) if again else noted or CANDIDATES, again, share, model)
 
 
 def advised(faces: int) -> int:
     """How many candidates lose next to nobody in a graph of so many faces."""
     return round(min(MOST_FACES, max(CANDIDATES, _SHARE * faces)))
+
+
+def compared_again(faces: int) -> int:
+    """How many are compared by their full vectors, of so many that were compared by fewer bits."""
+    return round(min(MOST_FACES, max(AGAIN, _AGAIN_SHARE * faces)))
 
 
 def advised_share(faces: int) -> float:

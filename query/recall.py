@@ -20,7 +20,7 @@ from es.client import speaking
 from es.index_types import OVERSAMPLE
 from es.vectors import FIELD, unpacked
 from query.exact import SOURCE, exact
-from query.knn import AGAIN, ASKED, Depth, clause
+from query.knn import ASKED, Depth, clause, compared_again
 
 if TYPE_CHECKING:
     from elasticsearch import Elasticsearch
@@ -104,7 +104,7 @@ class Measured:
 
         ``None``: every face is compared (again in full, without a graph) anyway; that says nothing of when there are more.
         """
-        least = AGAIN if self.again else ASKED
+        least = compared_again(self.faces) if self.again else ASKED
         levels = [level for level in self.levels if level.num_candidates >= least] or self.levels
         if all(level.compared >= self.faces for level in levels):
             return None

@@ -50,7 +50,8 @@ class Facedex(Served):
         from faces.recipe import DEFAULT
         from ingest.writer import Writer
 
-        name = self._at["name"] = f"bench-{uuid.uuid4().hex[:12]}"
+        name, self._at["count"] = f"bench-{uuid.uuid4().hex[:12]}", count
+        self._at["name"] = name
         self._collection = collections.create(self._client, name, DEFAULT.as_dict(), index_type=self.index_type)
         shared = _Shared(blocks)
 
@@ -172,9 +173,10 @@ class FacedexCells(Facedex):
 
     def _depth(self, effort: int) -> Depth:
         from faces.recipe import DEFAULT
-        from query.knn import AGAIN, Depth
+        from query.knn import Depth, compared_again
 
-        return Depth(AGAIN, again=True, share=effort / 1000, model=DEFAULT.model)
+        share = effort / 1000
+        return Depth(compared_again(round(share * self._at["count"])), again=True, share=share, model=DEFAULT.model)
 
 
 class FacedexGraph(Facedex):
