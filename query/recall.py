@@ -20,7 +20,7 @@ from es.client import speaking
 from es.index_types import OVERSAMPLE
 from es.vectors import FIELD, unpacked
 from query.exact import SOURCE, exact
-from query.knn import ASKED, Depth, clause, compared_again
+from query.knn import ASKED, Depth, clause
 
 if TYPE_CHECKING:
     from elasticsearch import Elasticsearch
@@ -93,19 +93,18 @@ class Measured:
     is_copy: bool
     faces: int
     levels: list[Level]
-    again: bool = False  # the candidates are compared again in full, without a graph
+    least: int = ASKED  # candidates that its searches have in any case
 
     @property
     def recommended(self) -> Level | None:
         """The fewest candidates that reach both aims; where none does, of those that come nearest the fewest.
 
-        Fewer than a search asks for are not considered: it can't look at fewer, and with so few a probe, which is part of the graph, is
-        found more easily than a new face. Nor are fewer than it compares again anyway.
+        Fewer than a search has in any case are not considered: it can't look at fewer, and with so few a probe, which is part of the graph,
+        is found more easily than a new face.
 
         ``None``: every face is compared (again in full, without a graph) anyway; that says nothing of when there are more.
         """
-        least = compared_again(self.faces) if self.again else ASKED
-        levels = [level for level in self.levels if level.num_candidates >= least] or self.levels
+        levels = [level for level in self.levels if level.num_candidates >= self.least] or self.levels
         if all(level.compared >= self.faces for level in levels):
             return None
         return max(levels, key=lambda level: (len(level.reached), _below(level.rank1, RANK1), _below(level.recall, RECALL)))

@@ -91,15 +91,17 @@ def _measure(
 ) -> list[Measured]:
     """The collection's own index first, then the copies."""
     from es.index_types import GRAPH_FROM, is_quantised
-    from query.knn import Depth, depth
-    from query.recall import Measured, measure
+    from query.knn import ASKED, Depth, compared_again, depth
+    from query.recall import LEVELS, Measured, measure
 
     def seen(level: Level) -> None:
         say(f"{level.num_candidates:,} candidates: recall {level.recall:.2%}, the same first {level.rank1:.2%}")
 
     def one(index: str, index_type: str, how: Depth, *, is_copy: bool) -> Measured:
-        levels = measure(client, index, probes, known, k, faces=faces, depth=how, seen=seen)
-        return Measured(index_type, is_copy, faces, levels, how.again)
+        # What searches do now is measured, too, whatever number that is.
+        levels = sorted(LEVELS if is_copy else {*LEVELS, how.candidates})
+        found = measure(client, index, probes, known, k, faces=faces, depth=how, levels=levels, seen=seen)
+        return Measured(index_type, is_copy, faces, found, compared_again(round(how.share * faces)) if how.again else ASKED)
 
     measured = [one(collection.index, collection.index_type, depth(collection), is_copy=False)]
     if types:

@@ -50,8 +50,8 @@ class Facedex(Served):
         from faces.recipe import DEFAULT
         from ingest.writer import Writer
 
-        name, self._at["count"] = f"bench-{uuid.uuid4().hex[:12]}", count
-        self._at["name"] = name
+        name = f"bench-{uuid.uuid4().hex[:12]}"
+        self._at |= {"name": name, "count": count}
         self._collection = collections.create(self._client, name, DEFAULT.as_dict(), index_type=self.index_type)
         shared = _Shared(blocks)
 

@@ -73,6 +73,12 @@ def test_the_recommendation_is_stored_beside_other_notes(
     assert f"look at {best:,} candidates" in type_("bench", "recall", "-c", people, "--probes", 5, "--store").out
 
 
+def test_what_searches_do_now_is_measured_too(client: Elasticsearch, people: str, type_: Type, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("query.recall._compared", lambda *_: 7)  # as if there were a graph
+    annotate(client, people, num_candidates=1234)
+    assert "now 1,234" in type_("bench", "recall", "-c", people, "--probes", 5).out
+
+
 def test_no_copy_stays_after_an_error(client: Elasticsearch, people: str, type_: Type, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("es.copies.map_slices", lambda *_, **__: 1 / 0)
     assert type_("bench", "recall", "-c", people, "--probes", 5, "--index-types", "flat").code == 2

@@ -121,10 +121,10 @@ def test_the_fewest_candidates_that_do_are_recommended() -> None:
 
 def test_never_fewer_are_recommended_than_are_compared_again_anyway() -> None:
     levels = [level(300, 1.0, 1.0, 300), level(1000, 1.0, 1.0, 1000), level(3000, 1.0, 1.0, 3000)]
-    best = Measured("bbq_flat", False, 50_000, levels, again=True).recommended
+    best = Measured("bbq_flat", False, 50_000, levels, least=1000).recommended
     assert best is not None
     assert best.num_candidates == 1000
-    assert Measured("bbq_flat", False, 458, [level(300, 1.0, 1.0, 300), level(1000, 1.0, 1.0, 458)], again=True).recommended is None
+    assert Measured("bbq_flat", False, 458, [level(300, 1.0, 1.0, 300), level(1000, 1.0, 1.0, 458)], least=1000).recommended is None
 
 
 def test_nothing_is_recommended_where_all_faces_are_compared_anyway() -> None:
