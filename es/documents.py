@@ -93,8 +93,9 @@ def face_mapping(dims: int, metric: str, index_options: Mapping[str, Any], meta:
     return {"dynamic": "strict", "_meta": {"facedex": dict(meta)}, "properties": {**face_fields(), "embedding": vector}}
 
 
-# Faces of a cell lie together, so that a search which looks into some cells reads few places.
-FACE_ORDER: dict[str, Any] = {"sort.field": ["cell"], "sort.order": ["asc"]}
+# Faces of a cell lie together, so that a search which looks into some cells reads few places. A search gives each segment to one thread:
+# none is to be so large that the others wait for it.
+FACE_LAYOUT: dict[str, Any] = {"sort.field": ["cell"], "sort.order": ["asc"], "merge.policy.max_merged_segment": "512mb"}
 
 REJECT_MAPPING: Mapping[str, Any] = {
     "dynamic": "strict",

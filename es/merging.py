@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from es.local.node import Say
 
-SEGMENTS = 4  # of a shard: few are quick to search
+SEGMENTS = 8  # of a shard: few are quick to search, each by a thread of its own
 _NOTED_FROM = 500_000  # faces: searches of fewer look at all of them
 _CHANGED = 0.1  # of what was noted: less moves a search but little
 SECONDS = 6 * 3600.0  # that a merge may take

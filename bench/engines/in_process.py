@@ -66,7 +66,7 @@ class FaissHnsw(_Faiss):
     """faiss's graph over float32."""
 
     name, effort = "faiss HNSW", "efSearch"
-    efforts = (10, 30, 100, 300, 1000)
+    efforts = (10, 30, 100, 300, 1000, 3000, 10_000)  # Facedex is held to what it takes at equal rank-1, and that is far
     packages, modules = ("faiss-cpu",), ("faiss",)
 
     def build(self, blocks: Iterable[Vectors], count: int) -> None:
@@ -118,7 +118,7 @@ class Usearch(Engine):
     """usearch: a graph over float32."""
 
     name, effort = "usearch", "expansion"
-    efforts = (10, 30, 100, 300, 1000)
+    efforts = (10, 30, 100, 300, 1000, 3000)
     packages, modules = ("usearch",), ("usearch.index",)
 
     def build(self, blocks: Iterable[Vectors], count: int) -> None:
@@ -148,7 +148,7 @@ class Voyager(Engine):
     """Voyager: hnswlib's graph, as Spotify keeps it."""
 
     name, effort = "Voyager", "query_ef"
-    efforts = (10, 30, 100, 300, 1000)
+    efforts = (10, 30, 100, 300, 1000, 3000)
     packages, modules = ("voyager",), ("voyager",)
 
     def build(self, blocks: Iterable[Vectors], count: int) -> None:
@@ -173,7 +173,7 @@ class Hnswlib(Engine):
     """hnswlib, from NMSLIB: the first of these graphs."""
 
     name, effort = "hnswlib", "ef"
-    efforts = (10, 30, 100, 300, 1000)
+    efforts = (10, 30, 100, 300, 1000, 3000)
     packages, modules = ("hnswlib",), ("hnswlib",)
 
     def build(self, blocks: Iterable[Vectors], count: int) -> None:

