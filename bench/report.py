@@ -49,6 +49,7 @@ SECTIONS = {
             sentences.search_default,
             sentences.search_beside,
             sentences.search_in_process,
+            sentences.search_right,
             sentences.search_batch,
             sentences.growth_range,
             sentences.bulk_ratio,
