@@ -95,7 +95,8 @@ def face_mapping(dims: int, metric: str, index_options: Mapping[str, Any], meta:
 
 # Faces of a cell lie together, so that a search which looks into some cells reads few places. A search gives each segment to one thread:
 # none is to be so large that the others wait for it.
-FACE_LAYOUT: dict[str, Any] = {"sort.field": ["cell"], "sort.order": ["asc"], "merge.policy.max_merged_segment": "512mb"}
+LARGEST_SEGMENT = 512  # MB
+FACE_LAYOUT: dict[str, Any] = {"sort.field": ["cell"], "sort.order": ["asc"], "merge.policy.max_merged_segment": f"{LARGEST_SEGMENT}mb"}
 
 REJECT_MAPPING: Mapping[str, Any] = {
     "dynamic": "strict",

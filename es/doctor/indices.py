@@ -11,10 +11,10 @@ from es import cells, loading, templates, versions
 from es.client import speaking
 from es.copies import is_left
 from es.doctor.cluster import Cluster
-from es.documents import MAPPING_VERSION, PREFIX, WITH_CELLS, alias, rejects_alias
+from es.documents import LARGEST_SEGMENT, MAPPING_VERSION, PREFIX, WITH_CELLS, alias, rejects_alias
 from es.snapshots import RECORD
 
-_MANY_SEGMENTS = 40  # of a shard: an index at rest has half as many at most
+_MANY_SEGMENTS = 40  # of a shard, beside those that are as large as they get: an index at rest has half as many at most
 _MANY_DELETED, _FEWEST_DELETED = 0.2, 1000  # share, documents
 
 
@@ -23,12 +23,12 @@ def segments(cluster: Cluster) -> Iterator[Finding]:
     found = []
     for each in cluster.collections:
         shards = [shard for shard in cluster.shards if shard["index"] == each.index]
-        most = max((shard["segments"] for shard in shards), default=0)
+        many = [shard["segments"] for shard in shards if shard["segments"] > _MANY_SEGMENTS + shard["bytes"] / (LARGEST_SEGMENT * 2**20)]
         docs, deleted = sum(shard["docs"] for shard in shards), sum(shard["deleted"] for shard in shards)
         remedy = f"facedex collections optimize {each.name}"
-        if most > _MANY_SEGMENTS:
-            what = f"A shard of {each.name} has {most} segments."
-            found.append(Finding("segments", "warning", what, "Each search goes through every segment's graph.", remedy))
+        if many:
+            what = f"A shard of {each.name} has {max(many)} segments."
+            found.append(Finding("segments", "warning", what, "Each search goes through every segment.", remedy))
         if deleted >= _FEWEST_DELETED and deleted > _MANY_DELETED * (docs + deleted):
             what = f"{deleted / (docs + deleted):.0%} of what {each.name} stores is deleted ({number_of(deleted, 'document')})."
             why = "They take memory and time in each search, and erased faces are on the disk until they are merged away."
