@@ -60,7 +60,11 @@ SECTIONS = {
             sentences.startup_help,
         )
     ),
-    "Search": Section((), ("search-rates", "search-latency", "search-costs"), (sentences.search_table, sentences.cost_table)),
+    "Search": Section(
+        (sentences.search_left_out,),
+        ("search-rates", "search-latency", "search-costs"),
+        (sentences.search_table, sentences.cost_table),
+    ),
     "Growth": Section((sentences.growth_right, sentences.growth_exponent), ("growth",), (sentences.growth_table,)),
     "Photos": Section((sentences.embedding_stages, sentences.throughput_ratio, sentences.skip_rate, sentences.batch_ratio), ("embedding",)),
     "Right or wrong": Section((sentences.identify_rank1, sentences.identify_deepface, sentences.open_set_kept)),
@@ -173,6 +177,8 @@ def _taken(results: Results) -> str:
         for bench, each in sorted(results.items())
     ]
     commands = sentences.table(("bench", "command", "taken", "commit", "machine"), rows)
+    if len({row[3] for row in rows}) > 1:
+        commands += "\nNot all at the same commit: what was changed in between shows in the later ones only.\n"
     said = "A `+` after a commit: with changes that were not committed yet.\n" if any("+`" in row[3] for row in rows) else ""
     return "\n".join(filter(None, (commands, said, _versions(results.values()))))
 

@@ -73,24 +73,22 @@ def _rate(engine: Figures, clients: str, recall: float = _EQUAL) -> float:
 
 
 def _others(figures: Figures, side: str) -> list[Figures]:
-    return [
-        engine
-        for key, engine in figures["engines"].items()
-        if place(key, engine) == side and not key.startswith("facedex") and key != "numpy"
-    ]
+    ours = ("facedex", "numpy")
+    return [each for key, each in figures["engines"].items() if place(key, each) == side and not key.startswith(ours)]
 
 
 def _reached(engine: Figures) -> float:
-    """The recall at which an engine is compared: that of all, or the most that it finds."""
-    return min(_EQUAL, max(float(point["recall"]) for point in engine["points"]))
+    """The recall at which an engine is compared: that of all, or the most that it found."""
+    return min(_EQUAL, max((float(point["recall"]) for point in engine["points"]), default=0.0))
 
 
-def _ours(figures: Figures, clients: str, recall: float) -> float:
-    """The most searches a second that any way of Facedex gives."""
-    rates = []
-    for key, engine in figures["engines"].items():
-        if key.startswith("facedex") and any(point["recall"] >= recall for point in engine["points"]):
-            rates.append(_rate(engine, clients, recall))
+def _ours(figures: Figures, clients: str, recall: float) -> tuple[float, str]:
+    """The most searches a second that a way of Facedex gives, and its name."""
+    rates = [
+        (_rate(engine, clients, recall), str(engine["name"]))
+        for key, engine in figures["engines"].items()
+        if key.startswith("facedex") and _reached(engine) >= recall
+    ]
     return max(rates)
 
 
@@ -108,29 +106,29 @@ def search_default(every: Figures) -> str:
 
 
 def search_beside(every: Figures) -> str:
-    """The others over the wire, each where it finds as much as is compared, or as much as it finds at all."""
+    """The others over the wire, each where it found as much as is compared, or as much as it found at all."""
     figures, told = every["search"], []
     for engine in _others(figures, WIRE):
-        recall = _reached(engine)
-        ours, theirs = _ours(figures, "16", recall), _rate(engine, "16", recall)
-        told.append((theirs / ours, f"{engine['name']} {number(theirs)} (recall {percent(recall)}; Facedex {number(ours)})"))
-    listed = "; ".join(words for _, words in sorted(told, reverse=True))
+        if recall := _reached(engine):
+            (ours, name), theirs = _ours(figures, "16", recall), _rate(engine, "16", recall)
+            told.append((theirs / ours, f"{engine['name']} {number(theirs)} (recall {percent(recall)}; {name} {number(ours)})"))
     if not told:
         raise LookupError("no other server")
+    listed = "; ".join(words for _, words in sorted(told, reverse=True))
     return (
-        f"**Beside other servers**, with 16 clients, at a recall@10 of {percent(_EQUAL)} or the most that the other one finds, searches a "
+        f"**Beside other servers**, with 16 clients, at a recall@10 of {percent(_EQUAL)} or the most that the other one found, searches a "
         f"second: {listed}."
     )
 
 
 def search_in_process(every: Figures) -> str:
-    """The best library, at a recall at which it can be compared, and at the rank-1 of a search of all."""
+    """The best library, at a recall at which it can be compared."""
     figures = every["search"]
-    quickest = max((engine for engine in _others(figures, HERE) if _reached(engine) == _EQUAL), key=lambda engine: _rate(engine, "1"))
-    ours, theirs = _ours(figures, "1", _EQUAL), _rate(quickest, "1")
+    quickest = max((each for each in _others(figures, HERE) if _reached(each) == _EQUAL), key=lambda each: _rate(each, "1"))
+    (ours, name), theirs = _ours(figures, "1", _EQUAL), _rate(quickest, "1")
     return (
         f"**Beside a library** in the caller's own process, which has no wire, no documents, no filters and no second machine: "
-        f"{quickest['name']} answers one client {number(theirs)} times a second at a recall of {percent(_EQUAL)} or more, Facedex "
+        f"{quickest['name']} answers one client {number(theirs)} times a second at a recall of {percent(_EQUAL)} or more, {name} "
         f"{number(ours)} times ({times(ours, theirs)})."
     )
 
@@ -138,13 +136,17 @@ def search_in_process(every: Figures) -> str:
 def search_right(every: Figures) -> str:
     """What losing nobody costs, here and in a library."""
     figures = every["search"]
-    right = [point for point in figures["engines"]["faiss-hnsw"]["points"] if point["rank1"] >= _RIGHT * figures["exact_rank1"]]
+    needed = _RIGHT * figures["exact_rank1"]
+    right = [point for point in figures["engines"]["faiss-hnsw"]["points"] if point["rank1"] >= needed]
     theirs, ours = min(right, key=lambda point: float(point["ms"]["p50"])), _default(figures)
-    alone, batch = theirs["searches_per_second"]["1"], ours["batch_per_second"]
+    if ours["rank1"] < needed:
+        raise LookupError("a search as it comes loses somebody")
+    waits = [number(point["ms"]["p50"]) for point in (theirs, ours)]
+    batch = [number(point["batch_per_second"]) for point in (theirs, ours)]
     return (
         f"**As many right ones first** as where every face is compared ({percent(_RIGHT)} of them or more): faiss HNSW needs an efSearch "
-        f"of {theirs['effort']:,}; one thread waits {number(theirs['ms']['p50'])} ms, and answers {number(alone)} a second. A search of "
-        f"Facedex as it comes waits {number(ours['ms']['p50'])} ms; many at once come to {number(batch)} a second."
+        f"of {theirs['effort']:,}, waits {waits[0]} ms, and answers {number(theirs['searches_per_second']['1'])} a second with one thread, "
+        f"{batch[0]} with all; a search of Facedex as it comes waits {waits[1]} ms, and many at once come to {batch[1]} a second."
     )
 
 
@@ -153,6 +155,12 @@ def search_batch(every: Figures) -> str:
     point = _default(every["search"])
     batch, alone = point["batch_per_second"], point["searches_per_second"]["1"]
     return f"**Many at once.** 50 searches in a request: {number(batch)} a second, {times(batch, alone)} as one after the other."
+
+
+def search_left_out(every: Figures) -> str:
+    """Who is not there, and why."""
+    left = every["search"]["left_out"].items()
+    return "Not measured: " + "; ".join(f"{name} ({why.splitlines()[0]})" for name, why in left if why) + "." if left else ""
 
 
 def search_table(every: Figures) -> str:

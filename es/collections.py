@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from core.errors import CollectionError, EngineError, UsageError
 from es import cells, index_types, templates
 from es.client import allowed, speaking
-from es.documents import FACE_LAYOUT, MAPPING_VERSION, PREFIX, REJECT_MAPPING, alias, face_mapping, rejects_alias
+from es.documents import MAPPING_VERSION, PREFIX, REJECT_MAPPING, alias, face_layout, face_mapping, rejects_alias
 from es.index_types import first_options
 from es.sizing import Layout, layout
 from es.versions import versions
@@ -101,7 +101,7 @@ def create(
     _make(client, rejects_alias(name), dict(REJECT_MAPPING), layout)
     if shards is None:
         shards = planned(client, int(recipe["dims"]), index_type, expected_faces or 0).shards
-    if not _make(client, alias(name), mapping, layout | FACE_LAYOUT | {"number_of_shards": shards}):
+    if not _make(client, alias(name), mapping, layout | face_layout(index_type) | {"number_of_shards": shards}):
         raise _exists(name)
     return get(client, name)
 

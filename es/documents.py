@@ -93,10 +93,18 @@ def face_mapping(dims: int, metric: str, index_options: Mapping[str, Any], meta:
     return {"dynamic": "strict", "_meta": {"facedex": dict(meta)}, "properties": {**face_fields(), "embedding": vector}}
 
 
-# Faces of a cell lie together, so that a search which looks into some cells reads few places. A search gives each segment to one thread:
-# none is to be so large that the others wait for it.
+# Faces of a cell lie together, so that a search which looks into some cells reads few places.
+_FACE_ORDER: dict[str, Any] = {"sort.field": ["cell"], "sort.order": ["asc"]}
+# A search gives each segment to one thread: where all faces of it are compared, none is to be so large that the others wait for it.
 LARGEST_SEGMENT = 512  # MB
-FACE_LAYOUT: dict[str, Any] = {"sort.field": ["cell"], "sort.order": ["asc"], "merge.policy.max_merged_segment": f"{LARGEST_SEGMENT}mb"}
+
+
+def face_layout(index_type: str) -> dict[str, Any]:
+    """The settings of an index of faces that depend on nothing but the type of its vector index."""
+    if index_type.endswith("hnsw"):  # the larger the graphs, the fewer a search goes through
+        return _FACE_ORDER
+    return _FACE_ORDER | {"merge.policy.max_merged_segment": f"{LARGEST_SEGMENT}mb"}
+
 
 REJECT_MAPPING: Mapping[str, Any] = {
     "dynamic": "strict",

@@ -6,13 +6,15 @@ Elasticsearch changes the type of a vector index upwards in place, for what is m
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from core.errors import FacedexError
 from es import index_types
 from es.client import speaking
+from es.documents import LARGEST_SEGMENT
 from es.index_types import GRAPH_FROM, index_options
 
 if TYPE_CHECKING:
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
 
     from es.local.node import Say
 
-SEGMENTS = 8  # of a shard: few are quick to search, each by a thread of its own
+SEGMENTS = 4  # of a shard: few are quick to search. A large one without a graph has more (see _few)
 _NOTED_FROM = 500_000  # faces: searches of fewer look at all of them
 _CHANGED = 0.1  # of what was noted: less moves a search but little
 SECONDS = 6 * 3600.0  # that a merge may take
@@ -28,13 +30,13 @@ _EARLY = "dense_vector.hnsw_enable_early_termination"
 _PARALLEL = "merge.intra_merge_parallelism_enabled"
 
 
-def merge(client: Elasticsearch, index: str, segments: int = SEGMENTS) -> None:
+def merge(client: Elasticsearch, index: str, segments: int | None = None) -> None:
     """Merges an index, however long that takes, on all cores: into one segment with its graph where that waits, and is worth it.
 
     Args:
         client: the connection.
         index: its own name, or that of an alias.
-        segments: of each shard; what has fewer stays.
+        segments: of each shard; what has fewer stays. By default a few, more where there is no graph and much to compare.
 
     Raises:
         EngineError: the cluster refuses.
@@ -47,8 +49,30 @@ def merge(client: Elasticsearch, index: str, segments: int = SEGMENTS) -> None:
             _give_graph(client, index)
         with speaking(), suppress(ConnectionTimeout):  # it goes on in the server
             patient = client.options(request_timeout=SECONDS, max_retries=0)
-            patient.indices.forcemerge(index=index, max_num_segments=1 if builds else segments)
+            patient.indices.forcemerge(index=index, max_num_segments=1 if builds else segments or _few(client, index))
     note_size(client, index)  # only now: a build that is cut off before is done again by the next merge
+
+
+def _few(client: Elasticsearch, index: str) -> int:
+    """To how many segments a shard is merged: without a graph two for each :data:`es.documents.LARGEST_SEGMENT` of the largest.
+
+    A forced merge knows no largest segment: to get down to fewer it puts all the smaller ones into one, for which each search then waits.
+    """
+    _, vector, _ = _mapping(client, index)
+    if str(vector["index_options"]["type"]).endswith("hnsw"):
+        return SEGMENTS
+    with speaking():
+        found = client.indices.stats(index=index, metric=["store"], level="shards", filter_path="indices.*.shards.*.store.size_in_bytes")
+    largest = max(
+        (
+            int(copy["store"]["size_in_bytes"])
+            for each in found["indices"].values()
+            for copies in each["shards"].values()
+            for copy in copies
+        ),
+        default=0,
+    )
+    return max(SEGMENTS, math.ceil(2 * largest / (LARGEST_SEGMENT * 2**20)))
 
 
 def is_due(client: Elasticsearch, index: str) -> bool:
@@ -77,7 +101,7 @@ def build_if_due(client: Elasticsearch, index: str, say: Say) -> None:
         note_size(client, index)
 
 
-def _mapping(client: Elasticsearch, index: str) -> tuple[str, dict[str, object], dict[str, object]]:
+def _mapping(client: Elasticsearch, index: str) -> tuple[str, dict[str, Any], dict[str, Any]]:
     with speaking():
         ((name, found),) = client.indices.get_mapping(index=index).items()
     return name, found["mappings"]["properties"]["embedding"], found["mappings"].get("_meta", {}).get("facedex", {})

@@ -26,7 +26,7 @@ from es import cells, loading, marks, merging, versions
 from es.client import health, speaking
 from es.collections import FILLING, Collection, finish, get, merge_notes
 from es.comparing import agreement, different_documents
-from es.documents import FACE_LAYOUT, MAPPING_VERSION, alias, face_mapping, rejects_alias
+from es.documents import MAPPING_VERSION, alias, face_layout, face_mapping, rejects_alias
 from es.following import Following
 from es.index_types import DEFAULT_INDEX_TYPE, OF_THE_TYPE, default, first_options
 from es.local.node import silent
@@ -161,7 +161,7 @@ class Migration:
         mapping = face_mapping(
             int(made["dims"]), str(made["metric"]), first_options(index_type), self._meta(recipe) | {"index_type": index_type}
         )
-        layout = {"number_of_shards": shards, "number_of_replicas": 0, "refresh_interval": "-1", **FACE_LAYOUT}
+        layout = {"number_of_shards": shards, "number_of_replicas": 0, "refresh_interval": "-1", **face_layout(index_type)}
         with speaking():
             try:
                 self._client.indices.create(

@@ -23,7 +23,9 @@ def segments(cluster: Cluster) -> Iterator[Finding]:
     found = []
     for each in cluster.collections:
         shards = [shard for shard in cluster.shards if shard["index"] == each.index]
-        many = [shard["segments"] for shard in shards if shard["segments"] > _MANY_SEGMENTS + shard["bytes"] / (LARGEST_SEGMENT * 2**20)]
+        many = [
+            shard["segments"] for shard in shards if shard["segments"] > _MANY_SEGMENTS + 2 * shard["bytes"] / (LARGEST_SEGMENT * 2**20)
+        ]
         docs, deleted = sum(shard["docs"] for shard in shards), sum(shard["deleted"] for shard in shards)
         remedy = f"facedex collections optimize {each.name}"
         if many:

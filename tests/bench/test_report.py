@@ -55,6 +55,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
         "faces": 10_000,
         "probes": 500,
         "exact_rank1": 0.98,
+        "left_out": {"chroma": "no such module"},
         "engines": {
             "facedex": engine("Facedex", 300.0),
             "facedex-hnsw": engine("Facedex, hnsw", 320.0),
@@ -154,17 +155,36 @@ def test_everything_that_was_kept_is_told(folder: Path) -> None:
 def test_what_it_says_is_what_was_measured() -> None:
     assert "(1,000 compared again in full) finds 100 % of the ten nearest" in sentences.search_default(EXAMPLES)
     beside = sentences.search_beside(EXAMPLES)
-    assert "pgvector 600 (recall 99 %; Facedex 960); Another server 450 (recall 99 %; Facedex 960)" in beside
+    assert "pgvector 600 (recall 99 %; Facedex, hnsw 960); Another server 450 (recall 99 %; Facedex, hnsw 960)" in beside
     assert "faiss HNSW answers one client 9,000" in sentences.search_in_process(EXAMPLES)
     assert "1/28 as many" in sentences.search_in_process(EXAMPLES)
+    assert sentences.search_left_out(EXAMPLES) == "Not measured: chroma (no such module)."
     right = sentences.search_right(EXAMPLES)
-    assert "faiss HNSW needs an efSearch of 1,000; one thread waits 0.222 ms" in right
-    assert "as it comes waits 6.67 ms" in right
+    assert "faiss HNSW needs an efSearch of 1,000, waits 0.222 ms, and answers 4,500 a second with one thread, 18,000 with all" in right
+    assert "as it comes waits 6.67 ms, and many at once come to 600 a second" in right
     assert "From 10,000 to 1 million faces (100 times as many)" in sentences.growth_range(EXAMPLES)
     assert "it looks into 15 % of the cells, and has 100 % of the exact search" in sentences.growth_right(EXAMPLES)
     assert "takes 250 s, 2.5 times as long. A face takes 815 bytes of disk." in sentences.bulk_ratio(EXAMPLES)
     assert "98.6 % are judged right" in sentences.accuracy_both(EXAMPLES)
     assert "promises to take 1 % of strangers for somebody was held to it: 1 % were" in sentences.open_set_kept(EXAMPLES)
+
+
+def with_points(key: str, *points: dict[str, Any]) -> dict[str, Any]:
+    """The example, where one engine has other points."""
+    search = EXAMPLES["search"]
+    return {"search": search | {"engines": search["engines"] | {key: search["engines"][key] | {"points": list(points)}}}}
+
+
+def test_who_finds_less_is_compared_at_what_it_finds() -> None:
+    less = with_points("another", point(30, 0.5, 9000.0), point(300, 0.97, 150.0))
+    assert "Another server 450 (recall 97 %; Facedex, hnsw 1,920)" in sentences.search_beside(less)
+    assert "Another" not in sentences.search_beside(with_points("another"))  # it was built, and nothing was measured
+
+
+def test_nothing_is_said_of_equal_rank_1_that_is_not_equal() -> None:
+    for key in ("facedex", "faiss-hnsw"):
+        with pytest.raises(report.MISSING):
+            sentences.search_right(with_points(key, point(1000, 0.97, 300.0)))
 
 
 def test_charts_are_drawn_on_white_with_their_names(folder: Path) -> None:

@@ -9,7 +9,7 @@ from elasticsearch import Elasticsearch, helpers
 from core.errors import EngineError
 from es import collections, merging
 from es.collections import Collection
-from es.documents import alias
+from es.documents import LARGEST_SEGMENT, alias
 from es.index_types import GRAPH, INDEX_TYPES
 from es.loading import BulkLoad
 from es.local.node import silent
@@ -107,7 +107,7 @@ def test_a_bulk_load_ends_with_the_graph(client: Elasticsearch, name: str) -> No
         fill(client, name)
     assert not collections.get(client, name).waits
     ((_, found),) = client.indices.get_settings(index=alias(name)).items()
-    assert "intra_merge_parallelism_enabled" not in found["settings"]["index"]["merge"]  # what made it quick is taken back
+    assert "merge" not in found["settings"]["index"]  # what made it quick is taken back
 
 
 @pytest.mark.usefixtures("few")
@@ -200,3 +200,41 @@ def test_the_noted_size_follows_down_too(client: Elasticsearch, name: str, monke
     collections.annotate(client, name, other=1)
     merging.merge(client, alias(name))
     assert (collections.get(client, name).faces, collections.get(client, name).notes) == (5, {"other": 1})
+
+
+def test_a_large_shard_without_a_graph_keeps_segments_that_are_alike(
+    client: Elasticsearch, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made(client, name, "bbq_flat")
+    ((index, found),) = client.indices.get_settings(index=alias(name)).items()
+    assert found["settings"]["index"]["merge"]["policy"]["max_merged_segment"] == f"{LARGEST_SEGMENT}mb"
+    client.indices.put_settings(
+        index=index, settings={"index": {"merge.policy.max_merged_segment": "1b", "merge.policy.floor_segment": "1b"}}
+    )
+    for first in range(0, 2_000, 100):
+        fill(client, name, first, 100)
+    monkeypatch.setattr(merging, "LARGEST_SEGMENT", sum(sizes(client, name)) / 5 / 2**20)
+    merging.merge(client, index)
+    client.indices.refresh(index=index)
+    left = sizes(client, name)
+    assert len(left) in {10, 11}  # two for each, of what the index takes besides too
+    assert max(left) < sum(left) * 0.6  # what is left over is put together, and is not the most
+
+
+def test_only_collections_without_a_graph_have_small_segments(client: Elasticsearch, name: str) -> None:
+    made(client, name, "bbq_hnsw")
+    ((_, found),) = client.indices.get_settings(index=alias(name)).items()
+    assert "merge" not in found["settings"]["index"]
+
+
+def sizes(client: Elasticsearch, name: str) -> list[int]:
+    """Bytes of each segment."""
+    found = client.indices.segments(index=alias(name))["indices"]
+    return [
+        segment["size_in_bytes"]
+        for each in found.values()
+        for copies in each["shards"].values()
+        for copy in copies
+        for segment in copy["segments"].values()
+        if segment["search"]
+    ]
