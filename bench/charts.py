@@ -295,17 +295,23 @@ def stages(figures: Figures) -> Json:
     """Milliseconds of a photo by what is done with it, for each size of photo."""
     rows = [
         {"photo": photo, "stage": stage, "order": order, "ms": ms}
-        for photo, parts in figures["stages"].items()
+        for photo, parts in figures["cpu_ms_a_photo"].items()
         for order, (stage, ms) in enumerate(parts.items())
-        if isinstance(ms, int | float)
+        if stage != "all"
     ]
     if not rows:
         raise LookupError("no stage")
-    totals = [{"photo": photo, "ms": sum(row["ms"] for row in rows if row["photo"] == photo)} for photo in figures["stages"]]
+    totals = [{"photo": photo, "ms": sum(row["ms"] for row in rows if row["photo"] == photo)} for photo in figures["cpu_ms_a_photo"]]
     for total in totals:
         total["told"] = f"{_short(total['ms'])} ms"
     names = list(dict.fromkeys(row["stage"] for row in rows))
-    y = {"field": "photo", "type": "nominal", "title": None, "sort": list(figures["stages"]), "axis": {"ticks": False, "domain": False}}
+    y = {
+        "field": "photo",
+        "type": "nominal",
+        "title": None,
+        "sort": list(figures["cpu_ms_a_photo"]),
+        "axis": {"ticks": False, "domain": False},
+    }
     x = {"field": "ms", "type": "quantitative", "title": "CPU ms a photo", "scale": {"domainMax": 1.15 * max(t["ms"] for t in totals)}}
     scale = {"domain": names, "range": [_OURS, *_OTHERS[:1], *_OTHERS[3:5], *_OTHERS[1:3], *_OTHERS[5:]][: len(names)]}
     colour = {"field": "stage", "type": "nominal", "title": None, "scale": scale, "legend": {"orient": "top"}}

@@ -53,7 +53,6 @@ SECTIONS = {
             sentences.search_batch,
             sentences.growth_range,
             sentences.bulk_ratio,
-            sentences.embedding_ratio,
             sentences.ingest_ratio,
             sentences.accuracy_both,
             sentences.cluster_kept,

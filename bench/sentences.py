@@ -267,22 +267,14 @@ def growth_table(every: Figures) -> str:
 # Photos.
 
 
-def embedding_ratio(every: Figures) -> str:
-    """How much quicker than DeepFace, by size."""
-    ratios = every["embedding"]["ratio_to_deepface"]
-    each = ratios if isinstance(ratios, Mapping) else {"": ratios}
-    said = ", ".join(f"{number(ratio)} times ({photo})" if photo else f"{number(ratio)} times" for photo, ratio in each.items())
-    return f"**Embedding.** Photos a CPU-second, beside DeepFace's own pipeline with the same network: {said}."
-
-
 def embedding_stages(every: Figures) -> str:
     """Where the time goes."""
-    photos = every["embedding"]["stages"]
+    photos = every["embedding"]["cpu_ms_a_photo"]
     said = []
     for photo in (next(iter(photos)), next(reversed(photos))):
-        parts = {name: ms for name, ms in photos[photo].items() if isinstance(ms, int | float)}
+        parts = {name: ms for name, ms in photos[photo].items() if name != "all"}
         largest, whole = max(parts, key=lambda name: parts[name]), sum(parts.values())
-        said.append(f"{photo}: {number(whole)} ms a photo, {parts[largest] / whole:.0%} of it to {largest}")
+        said.append(f"{photo}: {number(whole)} ms of CPU a photo, {parts[largest] / whole:.0%} of it to {largest}")
     return "; ".join(dict.fromkeys(said)) + "."
 
 
