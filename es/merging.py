@@ -16,6 +16,7 @@ from es import index_types
 from es.client import speaking
 from es.documents import LARGEST_SEGMENT
 from es.index_types import GRAPH_FROM, index_options
+from es.sizing import layout
 
 if TYPE_CHECKING:
     from elasticsearch import Elasticsearch
@@ -54,25 +55,21 @@ def merge(client: Elasticsearch, index: str, segments: int | None = None) -> Non
 
 
 def _few(client: Elasticsearch, index: str) -> int:
-    """To how many segments a shard is merged: without a graph two for each :data:`es.documents.LARGEST_SEGMENT` of the largest.
+    """To how many segments a shard is merged: without a graph two for each :data:`es.documents.LARGEST_SEGMENT` that its faces are to take.
 
     A forced merge knows no largest segment: to get down to fewer it puts all the smaller ones into one, for which each search then waits.
+    Whoever ingests may merge and count, but not look at sizes.
     """
-    _, vector, _ = _mapping(client, index)
-    if str(vector["index_options"]["type"]).endswith("hnsw"):
+    name, vector, _ = _mapping(client, index)
+    kind = str(vector["index_options"]["type"])
+    if kind.endswith("hnsw"):
         return SEGMENTS
     with speaking():
-        found = client.indices.stats(index=index, metric=["store"], level="shards", filter_path="indices.*.shards.*.store.size_in_bytes")
-    largest = max(
-        (
-            int(copy["store"]["size_in_bytes"])
-            for each in found["indices"].values()
-            for copies in each["shards"].values()
-            for copy in copies
-        ),
-        default=0,
-    )
-    return max(SEGMENTS, math.ceil(2 * largest / (LARGEST_SEGMENT * 2**20)))
+        found = client.indices.get_settings(index=name, filter_path="*.settings.index.number_of_shards")
+        faces = int(client.count(index=name)["count"])
+    shards = int(found[name]["settings"]["index"]["number_of_shards"])
+    disk = layout(faces, int(vector["dims"]), kind, 1, shards=shards, replicas=0).disk_bytes
+    return max(SEGMENTS, math.ceil(2 * disk / shards / (LARGEST_SEGMENT * 2**20)))
 
 
 def is_due(client: Elasticsearch, index: str) -> bool:

@@ -14,7 +14,7 @@ import pytest
 from elasticsearch import ApiError, AuthorizationException, BadRequestError, Elasticsearch
 
 from core.errors import EngineError, UsageError
-from es import collections, operations
+from es import collections, merging, operations
 from es.bulk import Operation, refusal, send
 from es.commands import nodes_of
 from es.copies import copy
@@ -263,6 +263,13 @@ def test_a_load_that_was_cut_off_is_told_to_who_may_not_restore_it(as_: As, staf
         assert "have a steward run `facedex status`" in said[0]
     settle(as_("ingest"), staff)
     assert recover(as_("steward"), staff, print)
+
+
+def test_who_ingests_may_merge_at_the_end(as_: As, staff: str) -> None:
+    _store(as_("ingest"), staff, "merged.jpg")
+    merging.merge(as_("ingest"), alias(staff))
+    with pytest.raises(EngineError):
+        merging.merge(as_("search"), alias(staff))
 
 
 def test_a_migration_that_was_cut_off_keeps_nobody_from_ingesting(as_: As, staff: str, monkeypatch: pytest.MonkeyPatch) -> None:
