@@ -122,6 +122,7 @@ def run(name: str, plan: Plan, probes: Faces, truth: NDArray[np.int64]) -> dict[
     try:
         engine.build((block.vectors for block in plan.gallery()), plan.faces)
         built = time.perf_counter() - begun
+        say(f"{name}: built in {built:,.0f} s.")
         own = max(0, _memory() - before)
         figures = {
             "name": engine.name,
