@@ -22,7 +22,7 @@ class Face:
 
     box: tuple[int, int, int, int]  # x, y, w, h in pixels of the upright photo, clipped to it
     landmarks: tuple[tuple[int, int], ...]  # (x, y), as many as the detector gives and in its own order: as they are stored
-    confidence: float  # as the detector gives it; dlib's has no upper bound, and below 0 only a second look found the face
+    confidence: float  # as the detector gives it; dlib's has no upper bound; see faces.dlib_detector.THRESHOLD
     embedding: NDArray[np.float32] = field(repr=False)  # (dims,), as the model gives it
     eyes: tuple[Point, Point] | None = None  # their middles, in any order, where the detector gives them
     nose: Point | None = None
