@@ -36,13 +36,14 @@ Loop = Callable[[list[str]], None]
 def _ours() -> Loop:
     from faces.recipe import resolve
     from photos.places import File
+    from workers.flow import TOGETHER
     from workers.worker import Detection, Represent
 
     represent = Represent(resolve(), Detection(), 100_000_000)
 
     def loop(photos: list[str]) -> None:
-        for photo in photos:
-            represent(File(photo))
+        for at in range(0, len(photos), TOGETHER):
+            represent([File(photo) for photo in photos[at : at + TOGETHER]])
 
     return loop
 

@@ -21,7 +21,7 @@ from deepface.modules import modeling
 
 from core.errors import ModelError, PhotoError
 from faces import dlib_model
-from faces.face import Face
+from faces.face import Face, none_found
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -122,27 +122,29 @@ class DeepFaceFinder:
         if anti_spoofing:
             load("spoofing", "Fasnet")
         self.model, self.detector, self.anti_spoofing = model, detector, anti_spoofing
-        self.spoofs = 0
 
-    def find(self, pixels: NDArray[np.uint8]) -> list[Face]:
-        """The faces of (h, w, 3) uint8 RGB in the detector's order; photos above MAX_PIXELS or MAX_SIDE are searched scaled down.
+    def find_all(self, photos: Sequence[NDArray[np.uint8]]) -> list[list[Face] | PhotoError]:
+        """The faces of each (h, w, 3) uint8 RGB in the detector's order, or why there are none.
+
+        Photos above MAX_PIXELS or MAX_SIDE are searched scaled down.
 
         Raises:
             ModelError: something the detector needs only now is missing, such as the eye finder of those that give no eyes.
-            PhotoError: DeepFace failed on this photo.
         """
+        return [self._find(pixels) for pixels in photos]
+
+    def _find(self, pixels: NDArray[np.uint8]) -> list[Face] | PhotoError:
         bgr, scale = _scaled(pixels)
         with quiet():
             try:
                 found = self._extract(bgr)
-                self.spoofs = sum(not face.get("is_real", True) for face in found)
                 real = [face for face in found if face.get("is_real", True)]
                 vectors = self._embed([face["face"] for face in real])
             except Exception as error:  # noqa: BLE001 - every detector has its own
                 if _is_about_the_model(error):
                     raise _sentence(error, f"detector {self.detector} or the model {self.model}") from None
-                raise PhotoError(f"DeepFace can't work on this photo ({type(error).__name__}).", code="failed") from None
-        return [_face(face, vector, scale, pixels) for face, vector in zip(real, vectors, strict=True)]
+                return PhotoError(f"DeepFace can't work on this photo ({type(error).__name__}).", code="failed")
+        return [_face(face, vector, scale, pixels) for face, vector in zip(real, vectors, strict=True)] or none_found(len(found))
 
     def _extract(self, bgr: NDArray[np.uint8]) -> list[dict[str, Any]]:
         from deepface.modules.detection import extract_faces

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from core.errors import PhotoError
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -33,6 +35,13 @@ class Face:
     def area(self) -> int:
         """Pixels inside the box."""
         return self.box[2] * self.box[3]
+
+
+def none_found(spoofs: int) -> PhotoError:
+    """Why a photo has no face, when anti-spoofing refused so many: code ``spoof`` or ``no_face``."""
+    if spoofs:
+        return PhotoError("Every face in the photo looks like a picture of a picture.", code="spoof")
+    return PhotoError("No face was found in the photo.", code="no_face")
 
 
 def by_size(faces: list[Face]) -> list[Face]:

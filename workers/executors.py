@@ -6,7 +6,7 @@ import os
 import threading
 import time
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError, Executor, Future
 from concurrent.futures import TimeoutError as PhotoTimeout
 from importlib.metadata import version
@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, ParamSpec, TypeVar
 from core.errors import EngineError, UsageError
 from workers import on_dask
 from workers.processes import WorkerDied, Workers
-from workers.worker import Outcome, Reject, resume, start
+from workers.worker import Outcome, Reject, represent, resume, start
 
 if TYPE_CHECKING:
     from faces.recipe import Recipe
+    from photos.places import Place
     from workers.worker import Detection
 
     InitArgs = tuple[Recipe, Detection, int, bool]
@@ -39,7 +40,7 @@ def cores() -> int:
 
 
 class Embedder(Executor):
-    """An executor whose workers have the models of one recipe. ``seconds`` is the limit of one photo."""
+    """An executor whose workers have the models of one recipe. ``seconds`` is the limit of one call, and so of one photo by itself."""
 
     deaths: tuple[type[BaseException], ...] = ()  # what a future raises when its photo took a worker along
     died = "The worker process died of this photo (out of memory, or a crash in a decoder)."
@@ -60,8 +61,12 @@ class Embedder(Executor):
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Ends the workers: once they have nothing left to do, or with ``cancel_futures`` at once. May be called again."""
 
-    def outcome(self, future: Future[Outcome]) -> Outcome:
-        """What became of a photo. A worker that died of it, and a photo that took too long, are rejects.
+    def outcomes(self, photos: Sequence[Place], future: Future[list[Outcome]]) -> list[Outcome]:
+        """What became of photos. One that its worker died of, or that took too long, is a reject; those that were with it are done again.
+
+        Args:
+            photos: which.
+            future: what :meth:`submit` gave for :func:`workers.worker.represent` and these photos.
 
         Raises:
             FacedexError: what would fail for every photo.
@@ -69,13 +74,17 @@ class Embedder(Executor):
         try:
             return future.result()
         except PhotoTimeout:
-            return Outcome(reject=Reject("timeout", f"The photo took more than {self._seconds:g} seconds."))
+            reject = Reject("timeout", f"The photo took more than {self._seconds:g} seconds.")
         except self.deaths:
-            return Outcome(reject=Reject("worker_died", self.died))
+            reject = Reject("worker_died", self.died)
+        if len(photos) == 1:
+            return [Outcome(reject=reject)]
+        alone = [([photo], self.submit(represent, [photo])) for photo in photos]  # all are given before the first is waited for
+        return [outcome for photo, again in alone for outcome in self.outcomes(photo, again)]
 
 
 class InProcess(Embedder):
-    """This process itself: one photo at a time, without a limit of time, and a crash in a decoder ends the run. For looking closely.
+    """This process itself: one call at a time, without a limit of time, and a crash in a decoder ends the run. For looking closely.
 
     Several can be open, in any threads: they take turns.
     """
@@ -177,15 +186,15 @@ class DaskCluster(Embedder):
         future: Future[Result] = self._executor.submit(on_dask.call, self._order, fn, *args, **kwargs)
         return future
 
-    def outcome(self, future: Future[Outcome]) -> Outcome:
-        """See :meth:`Embedder.outcome`.
+    def outcomes(self, photos: Sequence[Place], future: Future[list[Outcome]]) -> list[Outcome]:
+        """See :meth:`Embedder.outcomes`.
 
         Raises:
             EngineError: the cluster is gone, or its workers don't have Facedex.
             FacedexError: what would fail for every photo, such as other weights on a worker.
         """
         try:
-            return super().outcome(future)
+            return super().outcomes(photos, future)
         except CancelledError:
             raise EngineError(
                 f"The Dask cluster at {self._address} is gone: run this again when it is back, and it goes on.", code="dask_unreachable"

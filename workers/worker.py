@@ -1,4 +1,4 @@
-"""From a photo to its faces: read, hash, decode, detect, align, embed. One pure function, run in worker processes."""
+"""From photos to their faces: read, hash, decode, detect, align, embed. One pure function, run in worker processes."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import faulthandler
 import hashlib
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
@@ -19,9 +19,13 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from faces.face import Face
+    from faces.photo import Photo
     from faces.pipeline import Pipeline
     from faces.recipe import Recipe
     from photos.places import Place
+
+
+TOGETHER_BYTES = 6_000_000  # bytes of decoded photos from which no other is waited for
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +63,26 @@ class Outcome:
     seconds: dict[str, float] = field(default_factory=dict)  # by stage
 
 
+@dataclass(slots=True)
+class _Opened:
+    """What is known of a photo so far."""
+
+    sha256: str | None = None
+    picture: Photo | None = None
+    reject: Reject | None = None
+    below_quality: int = 0
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    def outcome(self, faces: Sequence[Face] = ()) -> Outcome:
+        """All that will be known."""
+        if self.reject is not None or self.picture is None:
+            return Outcome(self.sha256, reject=self.reject, seconds=self.seconds)
+        width, height = self.picture.width, self.picture.height
+        return Outcome(self.sha256, width, height, tuple(faces), below_quality=self.below_quality, seconds=self.seconds)
+
+
 class Represent:
-    """The function of a photo. Holds the models, so each process makes one (see :func:`start`)."""
+    """The function of photos. Holds the models, so each process makes one (see :func:`start`)."""
 
     def __init__(self, recipe: Recipe, detection: Detection, max_pixels: int, *, thumbnails: bool = False) -> None:
         from faces.pipeline import Pipeline
@@ -70,34 +92,60 @@ class Represent:
         self._max_pixels = max_pixels
         self._thumbnails = thumbnails
 
-    def __call__(self, photo: Place) -> Outcome:
-        """Faces or a reject, never an exception on account of the photo.
+    def __call__(self, photos: Sequence[Place]) -> list[Outcome]:
+        """Faces or a reject of each, never an exception on account of a photo. Small photos are looked at together.
 
         Raises:
             FacedexError: what would fail for every photo, such as missing weights.
         """
-        seconds: dict[str, float] = {}
-        sha256: str | None = None
-        try:
-            with _timed(seconds, "read"):
+        outcomes: list[Outcome] = []
+        opened: list[_Opened] = []
+        for photo in photos:
+            opened.append(self._open(photo))
+            if sum(one.picture.pixels.size for one in opened if one.picture) > TOGETHER_BYTES:
+                outcomes += self._look(opened)
+                opened = []
+        return outcomes + self._look(opened)
+
+    def _open(self, photo: Place) -> _Opened:
+        opened = _Opened()
+        with _rejected(opened):
+            with _timed(opened.seconds, "read"):
                 data = photo.read()
-                sha256 = hashlib.sha256(data).hexdigest()
-            with _timed(seconds, "decode"):
-                picture = decode(data, max_pixels=self._max_pixels)
-            with _timed(seconds, "faces"):
-                found = self._pipeline.find(picture.pixels)
-            with _timed(seconds, "quality"):
-                faces = self._good_ones(picture.pixels, found)
-        except PhotoError as error:
-            return Outcome(sha256, reject=Reject(error.code, str(error)), seconds=seconds)
+                opened.sha256 = hashlib.sha256(data).hexdigest()
+            with _timed(opened.seconds, "decode"):
+                opened.picture = decode(data, max_pixels=self._max_pixels)
+        return opened
+
+    def _look(self, opened: list[_Opened]) -> list[Outcome]:
+        pictures = [one.picture.pixels for one in opened if one.picture]
+        begun = time.perf_counter()
+        found = iter(self._find(pictures))
+        each = (time.perf_counter() - begun) / max(1, len(pictures))
+        return [self._outcome(one, next(found), each) if one.picture else one.outcome() for one in opened]
+
+    def _find(self, pictures: list[NDArray[np.uint8]]) -> list[list[Face] | PhotoError]:
+        try:
+            return self._pipeline.find_all(pictures)
         except FacedexError:
             raise
         except Exception as error:  # noqa: BLE001 - a model that stumbles over one photo must not stop a run of millions
-            return Outcome(sha256, reject=Reject("failed", f"The model failed on this photo ({type(error).__name__})."), seconds=seconds)
-        if not all(is_usable(face) for face in faces):
-            return Outcome(sha256, reject=Reject("failed", "The model gave a vector without a direction for this photo."), seconds=seconds)
-        below = len(found) - len(faces)
-        return Outcome(sha256, picture.width, picture.height, tuple(faces), below_quality=below, seconds=seconds)
+            if len(pictures) == 1:
+                return [_failed(error)]
+            return [found for picture in pictures for found in self._find([picture])]
+
+    def _outcome(self, opened: _Opened, found: list[Face] | PhotoError, seconds: float) -> Outcome:
+        assert opened.picture is not None  # noqa: S101
+        opened.seconds["faces"] = seconds
+        faces: list[Face] = []
+        with _rejected(opened), _timed(opened.seconds, "quality"):
+            if isinstance(found, PhotoError):
+                raise found
+            faces = self._good_ones(opened.picture.pixels, found)
+            if not all(is_usable(face) for face in faces):
+                raise PhotoError("The model gave a vector without a direction for this photo.", code="failed")
+            opened.below_quality = len(found) - len(faces)
+        return opened.outcome(faces)
 
     def _good_ones(self, pixels: NDArray[np.uint8], found: list[Face]) -> list[Face]:
         """The faces that have the quality asked for, each with its measures.
@@ -124,6 +172,24 @@ class Represent:
 def is_usable(face: Face) -> bool:
     """Whether a face's vector can be stored: all numbers finite, and not all zero, which has no cosine."""
     return 0.0 < float(face.embedding @ face.embedding) < float("inf")
+
+
+def _failed(error: Exception) -> PhotoError:
+    return PhotoError(f"The model failed on this photo ({type(error).__name__}).", code="failed")
+
+
+@contextmanager
+def _rejected(opened: _Opened) -> Iterator[None]:
+    """What goes wrong within becomes the photo's reject, unless every photo would meet it."""
+    try:
+        yield
+    except PhotoError as error:
+        opened.reject = Reject(error.code, str(error))
+    except FacedexError:
+        raise
+    except Exception as error:  # noqa: BLE001 - as in Represent._find
+        failed = _failed(error)
+        opened.reject = Reject(failed.code, str(failed))
 
 
 @contextmanager
@@ -169,9 +235,9 @@ def limited(seconds: float) -> Iterator[None]:
             faulthandler.cancel_dump_traceback_later()
 
 
-def represent(photo: Place) -> Outcome:
-    """What a prepared worker process does with a photo."""
+def represent(photos: Sequence[Place]) -> list[Outcome]:
+    """What a prepared worker process does with some photos."""
     assert _represent is not None, "start() comes first"  # noqa: S101
     if isinstance(_represent, FacedexError):
         raise _represent
-    return _represent(photo)
+    return _represent(photos)

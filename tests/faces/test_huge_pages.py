@@ -22,6 +22,6 @@ def test_only_a_process_that_sees_many_photos_gathers(monkeypatch: pytest.Monkey
     monkeypatch.setattr(huge_pages, "gather", lambda: calls.append(True))
     monkeypatch.setattr(pipeline, "MANY_PHOTOS", 3)
     finder = pipeline.Pipeline(DEFAULT)._finder
-    for expected in (0, 0, 1, 1):
-        finder.find(np.zeros((20, 20, 3), np.uint8))
+    for photos, expected in ((1, 0), (1, 0), (2, 1), (1, 1)):
+        finder.find_all([np.zeros((20, 20, 3), np.uint8)] * photos)
         assert len(calls) == expected

@@ -17,6 +17,7 @@ from faces.recipe import DEFAULT
 from ingest.report import RejectsFile, Report
 from ingest.resume import Job
 from ingest.run import Options, embed, ingest
+from photos.places import Given
 from photos.sources import PersonFrom, Source, photos
 from tests.faces_made import content, small_copies
 from tests.workers.looks_made import die, hang, vectors
@@ -69,7 +70,7 @@ def test_a_photo_that_kills_its_workers_or_hangs_in_them_is_a_reject(cluster: An
     made = DaskCluster(cluster.scheduler_address, (DEFAULT, Detection(), 100_000_000, False), seconds=1)
     try:
         for fn in (die, hang):
-            outcome = made.outcome(made.submit(fn, "photo.jpg"))
+            [outcome] = made.outcomes([Given(b"")], made.submit(fn, "photo.jpg"))
             assert outcome.reject is not None
             assert outcome.reject.reason == "worker_died"
     finally:

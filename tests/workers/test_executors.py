@@ -43,8 +43,8 @@ def test_all_executors_give_the_same(tmp_path: Path, portraits: dict[str, Path])
 def test_a_death_and_a_hang_cost_one_photo_each(pool: Processes, tmp_path: Path, portraits: dict[str, Path]) -> None:
     (path,) = small_copies(portraits["obama.jpg"], tmp_path, 1)
     place = Source(str(path)).place
-    futures = [pool.submit(die, ""), pool.submit(represent, place), pool.submit(hang, ""), pool.submit(represent, place)]
-    outcomes = [pool.outcome(future) for future in futures]
+    futures = [pool.submit(die, ""), pool.submit(represent, [place]), pool.submit(hang, ""), pool.submit(represent, [place])]
+    outcomes = [outcome for future in futures for outcome in pool.outcomes([place], future)]
     assert [outcome.reject.reason if outcome.reject else None for outcome in outcomes] == ["worker_died", None, "timeout", None]
 
 
