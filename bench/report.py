@@ -30,7 +30,7 @@ _HEAD = """# Benchmarks
 
 Made by `python bench/report.py` from the files in [{folder}/]({folder}/): every number below stands in one of them. `make bench` takes
 them anew, with its sizes as variables (`make bench FACES=1000000 PHOTOS=FOLDER BENCH_OUT=FOLDER`); each program in `bench/` says what it
-asks. Peers are measured in the same run on the same machine; compare ratios, for another machine has other times.
+asks. Peers are measured in one run on one machine, or one part of it after the other; compare ratios, for another machine has other times.
 """
 
 

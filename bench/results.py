@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("facedex", "elasticsearch", "numpy", "onnxruntime", "dlib-bin", "deepface")  # that matter to nearly every figure
 _CLIENT = "elasticsearch-py"  # which has the server's name
 _ELSEWHERE = "FOLDER"  # a path that says something about this machine only
-_DROPPED = ("--json", "--out")  # how the figures came here
+_DROPPED = ("--json", "--out", "--add")  # how the figures came here
 
 Result = dict[str, Any]
 

@@ -4,7 +4,8 @@ For each: how long it takes to build, what it takes of disk and memory; and, by 
 rank-1: is the nearest face the same person's?), how long one client waits, and how many searches a second 1, 4 and 16 clients get.
 Curves, not points: of two ways, compare what they cost at equal recall. docs/peers.md says how each is run.
 
-    python bench/search.py --faces 100000 --engines facedex,faiss-hnsw,pgvector
+    python bench/search.py --faces 100000 --engines facedex,faiss-hnsw,pgvector --out FILE
+    python bench/search.py --faces 100000 --engines redis --out FILE --add      the rest, later
 
 The peers come with `pip install 'facedex[bench]'`; what isn't installed is left out, and said. Each is measured in a process of its own. A
 node of Facedex's own is used, with the settings of FACEDEX_*; what is made in it is deleted.
@@ -34,7 +35,7 @@ from bench.clients import PROCESSES, Clients  # noqa: E402
 from bench.engines import ENGINES  # noqa: E402
 from bench.engines.engine import Engine  # noqa: E402
 from bench.population import Faces, Population  # noqa: E402
-from bench.results import keep  # noqa: E402
+from bench.results import keep, machine, read  # noqa: E402
 from core.terminal import say, show, table  # noqa: E402
 
 if TYPE_CHECKING:
@@ -166,6 +167,7 @@ def main(
     client_processes: Annotated[int, typer.Option(help="That the clients of a server run in; 0: in threads of the engine's.")] = PROCESSES,
     seed: Annotated[int, typer.Option(help="Of the population.")] = 0,
     out: Annotated[Path | None, typer.Option(help="Keep the figures, as JSON.")] = None,
+    add: Annotated[bool, typer.Option(help="To those in --out, of the same faces: millions can be measured in parts.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Measures the engines one after the other."""
@@ -187,14 +189,31 @@ def main(
         "left_out": {},
         "engines": {},
     }
+    if add:
+        _go_on(document, out)
     for name in engines.split(","):
         _add(document, name, plan, asked, truth)
         if out is not None:  # what is measured is not lost with what comes after
-            keep(out, "search", document, packages={package for each in engines.split(",") for package in ENGINES[each].packages})
+            measured = [*document["engines"], *document["left_out"]]
+            command = [",".join(measured) if add and word == engines else word for word in sys.argv]
+            packages = {package for each in measured for package in ENGINES[each].packages}
+            keep(out, "search", document, command=command, packages=packages)
     if json:
         print(jsons.dumps(document))
     else:
         _tell(document)
+
+
+def _go_on(document: dict[str, Any], out: Path | None) -> None:
+    """Takes over what was measured before, if it can stand beside what will be."""
+    before = read(out) if out is not None else None
+    if before is None:
+        return
+    held, results = before["figures"], ("engines", "left_out")
+    other = sorted(name for name in document if name not in results and held.get(name) != document[name])
+    if other or before["machine"] != machine():
+        raise typer.BadParameter(f"{out} is of other {' and '.join(other) or 'machines'}: without --add it is written anew.")
+    document |= {name: held[name] for name in results}
 
 
 def _add(document: dict[str, Any], name: str, plan: Plan, probes: Faces, truth: NDArray[np.int64]) -> None:
@@ -205,6 +224,7 @@ def _add(document: dict[str, Any], name: str, plan: Plan, probes: Faces, truth: 
         say(f"{name} ...")
         try:
             document["engines"][name] = _apart(name, plan, probes, truth)
+            document["left_out"].pop(name, None)
             return
         except ImportError as error:
             why = str(error)

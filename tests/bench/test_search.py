@@ -95,3 +95,35 @@ def test_the_command_measures_a_curve(tmp_path: Path) -> None:
     assert (point["recall"], point["rank1"]) == (1.0, document["exact_rank1"])
     assert list(point["searches_per_second"]) == ["1", "4", "16"]
     assert all(rate > 0 for rate in point["searches_per_second"].values())
+
+
+def test_a_comparison_can_be_measured_in_parts(tmp_path: Path) -> None:
+    out = tmp_path / "figures.json"
+
+    def run(*words: str) -> subprocess.CompletedProcess[str]:
+        options = ["--probes", "20", "--seconds", "0.02", "--engines", "numpy", "--out", str(out)]
+        return subprocess.run(
+            [sys.executable, "bench/search.py", *options, *words],
+            cwd=Path(__file__).parents[2],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    assert run("--faces", "400").returncode == 0
+    kept = json.loads(out.read_text())
+    before = kept["figures"]["engines"].pop("numpy")
+    kept["figures"] |= {"engines": {"faiss-hnsw": before}, "left_out": {"numpy": "it was not there", "annoy": "it is not there"}}
+    out.write_text(json.dumps(kept))
+    assert run("--faces", "400", "--add").returncode == 0
+    kept = json.loads(out.read_text())
+    assert "--engines faiss-hnsw,numpy,annoy --faces 400" in kept["command"] and "--add" not in kept["command"]
+    figures = kept["figures"]
+    assert list(figures["engines"]) == ["faiss-hnsw", "numpy"]
+    assert (figures["engines"]["faiss-hnsw"], figures["left_out"]) == (before, {"annoy": "it is not there"})
+    of_others = run("--faces", "800", "--add")
+    assert of_others.returncode == 2
+    assert "without --add" in of_others.stderr
+    assert json.loads(out.read_text())["figures"] == figures
+    assert run("--faces", "800").returncode == 0
+    assert list(json.loads(out.read_text())["figures"]["engines"]) == ["numpy"]
