@@ -78,10 +78,11 @@ def stages(photos: list[str]) -> dict[str, float]:
     import workers.worker
     from faces.recipe import resolve
     from photos.places import File
-    from workers.flow import TOGETHER
+    from workers.flow import TOGETHER, is_quick
 
     represent = workers.worker.Represent(resolve(), workers.worker.Detection(), 100_000_000)
-    represent([File(photo) for photo in photos[:3]])  # warm
+    warm = represent([File(photo) for photo in photos[:3]])
+    together = TOGETHER if all(map(is_quick, warm)) else 1
     clock = Clock()
     finder: Any = represent._pipeline._finder
     detector = finder._detector
@@ -94,8 +95,8 @@ def stages(photos: list[str]) -> dict[str, float]:
     for module, name, stage in patched:
         setattr(module, name, clock.timed(stage, getattr(module, name)))
     try:
-        for at in range(0, len(photos), TOGETHER):
-            whole([_Timed(File(photo), "read", clock, "read") for photo in photos[at : at + TOGETHER]])
+        for at in range(0, len(photos), together):
+            whole([_Timed(File(photo), "read", clock, "read") for photo in photos[at : at + together]])
     finally:
         for module, name, original in originals:
             setattr(module, name, original)

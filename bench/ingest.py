@@ -36,14 +36,15 @@ Loop = Callable[[list[str]], None]
 def _ours() -> Loop:
     from faces.recipe import resolve
     from photos.places import File
-    from workers.flow import TOGETHER
-    from workers.worker import Detection, Represent
+    from workers.executors import SECONDS_PER_PHOTO, InProcess
+    from workers.flow import flow
+    from workers.worker import Detection
 
-    represent = Represent(resolve(), Detection(), 100_000_000)
+    here = InProcess((resolve(), Detection(), 100_000_000, False), SECONDS_PER_PHOTO)
 
     def loop(photos: list[str]) -> None:
-        for at in range(0, len(photos), TOGETHER):
-            represent([File(photo) for photo in photos[at : at + TOGETHER]])
+        for _ in flow(photos, File, lambda: here):
+            pass
 
     return loop
 

@@ -170,7 +170,7 @@ def _taken(results: Results) -> str:
             bench,
             f"`{each.get('command', '')}`",
             each.get("taken", ""),
-            f"`{each.get('commit') or 'unknown'}`",
+            ", ".join(f"`{commit}`" for commit in _commits(each)),
             _machine(each.get("machine")),
         )
         for bench, each in sorted(results.items())
@@ -180,6 +180,12 @@ def _taken(results: Results) -> str:
         commands += "\nNot all at the same commit: what was changed in between shows in the later ones only.\n"
     said = "A `+` after a commit: with changes that were not committed yet.\n" if any("+`" in row[3] for row in rows) else ""
     return "\n".join(filter(None, (commands, said, _versions(results.values()))))
+
+
+def _commits(result: Result) -> list[str]:
+    """Of a comparison that was measured in parts, all; else the one."""
+    parts = {engine.get("commit") for engine in result["figures"].get("engines", {}).values()} if result["bench"] == "search" else set()
+    return sorted(filter(None, parts)) or [result.get("commit") or "unknown"]
 
 
 def _machine(machine: Mapping[str, Any] | None) -> str:

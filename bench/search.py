@@ -35,7 +35,7 @@ from bench.clients import PROCESSES, Clients  # noqa: E402
 from bench.engines import ENGINES  # noqa: E402
 from bench.engines.engine import Engine  # noqa: E402
 from bench.population import Faces, Population  # noqa: E402
-from bench.results import keep, machine, read  # noqa: E402
+from bench.results import commit, keep, machine, read  # noqa: E402
 from core.terminal import say, show, table  # noqa: E402
 
 if TYPE_CHECKING:
@@ -189,13 +189,15 @@ def main(
         "left_out": {},
         "engines": {},
     }
-    if add:
+    if add and out is None:
+        raise typer.BadParameter("--add needs --out: the file that it adds to.")
+    if add and out is not None:
         _go_on(document, out)
     for name in engines.split(","):
         _add(document, name, plan, asked, truth)
         if out is not None:  # what is measured is not lost with what comes after
             measured = [*document["engines"], *document["left_out"]]
-            command = [",".join(measured) if add and word == engines else word for word in sys.argv]
+            command = [word.replace(engines, ",".join(measured)) if add and word.endswith(engines) else word for word in sys.argv]
             packages = {package for each in measured for package in ENGINES[each].packages}
             keep(out, "search", document, command=command, packages=packages)
     if json:
@@ -204,14 +206,14 @@ def main(
         _tell(document)
 
 
-def _go_on(document: dict[str, Any], out: Path | None) -> None:
+def _go_on(document: dict[str, Any], out: Path) -> None:
     """Takes over what was measured before, if it can stand beside what will be."""
-    before = read(out) if out is not None else None
+    before = read(out)
     if before is None:
         return
     held, results = before["figures"], ("engines", "left_out")
     other = sorted(name for name in document if name not in results and held.get(name) != document[name])
-    if other or before["machine"] != machine():
+    if other or before.get("machine") != machine():
         raise typer.BadParameter(f"{out} is of other {' and '.join(other) or 'machines'}: without --add it is written anew.")
     document |= {name: held[name] for name in results}
 
@@ -223,13 +225,14 @@ def _add(document: dict[str, Any], name: str, plan: Plan, probes: Faces, truth: 
     else:
         say(f"{name} ...")
         try:
-            document["engines"][name] = _apart(name, plan, probes, truth)
+            document["engines"][name] = _apart(name, plan, probes, truth) | {"commit": commit()}
             document["left_out"].pop(name, None)
             return
         except ImportError as error:
             why = str(error)
         except Exception as error:  # noqa: BLE001  of the others nothing is lost
             why = f"{type(error).__name__}: {error}"
+    document["engines"].pop(name, None)  # what an earlier part had of it
     document["left_out"][name] = why
     say(f"{name} is left out: {why}.")
 

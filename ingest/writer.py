@@ -183,9 +183,9 @@ class Writer:
         known, outcome = work.known or Known(), work.outcome
         wanted = [face_id(str(outcome.sha256), ordinal, self._model) for ordinal in range(len(outcome.faces))]
         passing = outcome.reject is not None and outcome.reject.reason in PASSING
-        for id_, (detection, _) in () if passing else known.faces.items():
-            # Those found in the same way are right as they are, only not all of them are there.
-            if id_ not in wanted or detection != self._ingest["detection"]:
+        for id_, found in () if passing else known.faces.items():
+            # Those found in the same way, as one of so many, are right as they are, only not all of them are there.
+            if id_ not in wanted or found != (self._ingest["detection"], len(wanted)):
                 yield {"delete": {"_index": faces, "_id": id_}}, None
         if outcome.reject is not None:
             id_ = reject_id(outcome.sha256, text(work.source.path))

@@ -31,9 +31,10 @@ _one_large = threading.Lock()
 
 
 class Place(ABC):
-    """Where the bytes of a photo are."""
+    """Where the bytes of a photo are. ``costs_again``: to send it to a worker a second time is dear."""
 
     __slots__ = ()
+    costs_again: ClassVar[bool] = False
 
     @abstractmethod
     def read(self) -> bytes:
@@ -192,6 +193,7 @@ class Dear(Place):
     """A place whose bytes are dear to come by: what was read, or why it couldn't be, travels along while there is room."""
 
     __slots__ = ("__weakref__", "_from", "_kept", "_taken")
+    costs_again = True
     _room: ClassVar[_Room] = _Room(_ROOM)
 
     def __init__(self) -> None:

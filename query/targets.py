@@ -142,7 +142,8 @@ def looked_at(
         looks = (recipe, Detection(min_face, anti_spoofing), settings().max_pixels, False)
         return embedder(workers or cores(), None, looks, SECONDS_PER_PHOTO)
 
-    with closing(flow(itertools.chain(first, photos), lambda photo: photo.place, start)) as found:
+    # One by one: a list can come slowly through a pipe, and each is answered when it comes.
+    with closing(flow(itertools.chain(first, photos), lambda photo: photo.place, start, together=1)) as found:
         for photo, outcome in found:
             reject = outcome.reject
             error = None if reject is None else (reject.reason, reject.message)

@@ -28,6 +28,7 @@ Args = ParamSpec("Args")
 Result = TypeVar("Result")
 
 SECONDS_PER_PHOTO = 120.0  # after which a photo is given up
+_SEVERAL_SECONDS = 15.0  # after which several photos are, all of which should have taken less than one
 _ANSWER_SECONDS = 10  # for the scheduler of a Dask cluster
 _WORKERS_SECONDS = 60  # for its first worker, which may only be starting
 _COUNT_SECONDS = 10.0  # between two counts of its workers: clusters grow
@@ -40,9 +41,10 @@ def cores() -> int:
 
 
 class Embedder(Executor):
-    """An executor whose workers have the models of one recipe. ``seconds`` is the limit of one call, and so of one photo by itself."""
+    """An executor whose workers have the models of one recipe. ``seconds`` is the limit of one photo by itself."""
 
     deaths: tuple[type[BaseException], ...] = ()  # what a future raises when its photo took a worker along
+    together = 8  # photos at most in one call
     died = "The worker process died of this photo (out of memory, or a crash in a decoder)."
 
     def __init__(self, seconds: float) -> None:
@@ -57,6 +59,10 @@ class Embedder(Executor):
     def submit(self, fn: Callable[Args, Result], /, *args: Args.args, **kwargs: Args.kwargs) -> Future[Result]:
         """Has a worker call the function."""
 
+    def look(self, photos: Sequence[Place]) -> Future[list[Outcome]]:
+        """Has a worker look at photos."""
+        return self.submit(represent, photos)
+
     @abstractmethod
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Ends the workers: once they have nothing left to do, or with ``cancel_futures`` at once. May be called again."""
@@ -66,7 +72,7 @@ class Embedder(Executor):
 
         Args:
             photos: which.
-            future: what :meth:`submit` gave for :func:`workers.worker.represent` and these photos.
+            future: what :meth:`look` gave for these photos.
 
         Raises:
             FacedexError: what would fail for every photo.
@@ -79,7 +85,7 @@ class Embedder(Executor):
             reject = Reject("worker_died", self.died)
         if len(photos) == 1:
             return [Outcome(reject=reject)]
-        alone = [([photo], self.submit(represent, [photo])) for photo in photos]  # all are given before the first is waited for
+        alone = [([photo], self.look([photo])) for photo in photos]  # all are given before the first is waited for
         return [outcome for photo, again in alone for outcome in self.outcomes(photo, again)]
 
 
@@ -123,12 +129,17 @@ class Processes(Embedder):
 
     @property
     def width(self) -> int:
-        """One photo a process."""
+        """One call a process."""
         return self._count
 
     def submit(self, fn: Callable[Args, Result], /, *args: Args.args, **kwargs: Args.kwargs) -> Future[Result]:
         """Has a process call the function, and ends the process when that takes too long."""
-        return self._workers.submit(fn, args, kwargs)
+        return self._workers.submit(fn, args, kwargs, self._seconds)
+
+    def look(self, photos: Sequence[Place]) -> Future[list[Outcome]]:
+        """See :meth:`Embedder.look`. Of several, each is done again where that takes too long, so they get less time than one."""
+        seconds = self._seconds if len(photos) == 1 else min(self._seconds, _SEVERAL_SECONDS)
+        return self._workers.submit(represent, (photos,), {}, seconds)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Ends the processes."""
@@ -139,9 +150,10 @@ class DaskCluster(Embedder):
     """The workers of a Dask cluster, which have Facedex installed and see the photos at the same paths as this machine.
 
     A worker that dies loses nothing: its photos go to others. A photo that kills one after the other (the scheduler's
-    ``allowed-failures``, 3) becomes a reject.
+    ``allowed-failures``, 3) becomes a reject. Photos go one by one: others may use these workers, and are to lose no more of them.
     """
 
+    together = 1
     died = "This photo, one after the other, took the Dask workers along that looked at it (out of memory, a crash, or too long a look)."
 
     def __init__(self, address: str, initargs: InitArgs, seconds: float) -> None:

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import TYPE_CHECKING, Generic, Self, TypeVar
 
-from workers.worker import Outcome, represent
+from workers.worker import Outcome
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -22,16 +22,19 @@ TOGETHER = 8  # photos that go to a worker in one call: see faces.pipeline.Pipel
 _QUICK = 0.1  # seconds, that a photo takes of which several go together: slower ones gain nothing by it, and would hold up others
 
 
-def flow(items: Iterable[Item], place: Callable[[Item], Place], start: Callable[[], Embedder]) -> Generator[tuple[Item, Outcome]]:
+def flow(
+    items: Iterable[Item], place: Callable[[Item], Place], start: Callable[[], Embedder], *, together: int = TOGETHER
+) -> Generator[tuple[Item, Outcome]]:
     """Items with what the workers made of their photos, in the order given. The workers start with the first one.
 
-    A photo that a worker dies of, or that takes too long, costs nothing but itself. Where the items themselves end with an error, those
-    before it come first. To be closed by whoever stops earlier.
+    A photo that a worker dies of, or that takes too long, costs nothing but time: those that were with it are done again. Where the items
+    themselves end with an error, those before it come first. To be closed by whoever stops earlier.
 
     Args:
         items: whatever has a photo.
         place: where an item's photo is.
         start: starts the workers.
+        together: quick photos at most in one call: so many have to be there before the first of them is looked at.
 
     Raises:
         FacedexError: what would fail for every photo.
@@ -44,31 +47,54 @@ def flow(items: Iterable[Item], place: Callable[[Item], Place], start: Callable[
         return
     executor = start()
     try:
-        yield from _flown(itertools.chain([first], given), place, executor)
+        yield from _flown(itertools.chain([first], given), place, executor, min(together, executor.together))
         executor.shutdown()
         given.check()
     finally:
         executor.shutdown(cancel_futures=True)  # after the last photo there is nothing left to cancel
 
 
-def _flown(items: Iterator[Item], place: Callable[[Item], Place], executor: Embedder) -> Iterator[tuple[Item, Outcome]]:
+def is_quick(outcome: Outcome) -> bool:
+    """Whether a photo was looked at, and took so little time that its like gain by going together."""
+    return "faces" in outcome.seconds and sum(outcome.seconds.values()) < _QUICK
+
+
+def _flown(items: Iterator[Item], place: Callable[[Item], Place], executor: Embedder, most: int) -> Iterator[tuple[Item, Outcome]]:
     flying: deque[tuple[list[Item], list[Place], Future[list[Outcome]]]] = deque()
+    groups = _Groups(items, place)
     flown, together = 0, 1  # items on their way; and those of the next call
     while True:
         while flying and (flown + together > _WINDOW * executor.width or flying[0][2].done()):
             group, places, future = flying.popleft()
             flown -= len(group)
-            for item, outcome in zip(group, executor.outcomes(places, future), strict=True):
-                together = TOGETHER if sum(outcome.seconds.values()) < _QUICK else 1
-                yield item, outcome
-        group = list(itertools.islice(items, together))
+            outcomes = executor.outcomes(places, future)
+            together = most if all(map(is_quick, outcomes)) else 1
+            yield from zip(group, outcomes, strict=True)
+        group, places = groups.take(together)
         if not group:
             break
-        places = [place(item) for item in group]
-        flying.append((group, places, executor.submit(represent, places)))
+        flying.append((group, places, executor.look(places)))
         flown += len(group)
     for group, places, future in flying:
         yield from zip(group, executor.outcomes(places, future), strict=True)
+
+
+class _Groups(Generic[Item]):
+    """Items by groups, with their places. One that is dear to send again goes alone: of a group that ends badly each is sent again."""
+
+    def __init__(self, items: Iterator[Item], place: Callable[[Item], Place]) -> None:
+        self._pairs = ((item, place(item)) for item in items)
+        self._held: list[tuple[Item, Place]] = []
+
+    def take(self, most: int) -> tuple[list[Item], list[Place]]:
+        """The next ones, at most so many; none: there are no more."""
+        group, self._held = self._held, []
+        for item, where in itertools.islice(self._pairs, most - len(group)):
+            if group and (where.costs_again or group[0][1].costs_again):
+                self._held = [(item, where)]
+                break
+            group.append((item, where))
+        return [item for item, _ in group], [where for _, where in group]
 
 
 class _UntilError(Generic[Item]):

@@ -1,7 +1,7 @@
 """Worker processes that can die at any moment, each at the end of a pipe of its own.
 
 Pools of the standard library give up when a worker dies, and pebble's workers share two locks: one that is killed while it holds one
-can hold up all the others. Here nothing is shared, so a kill at any moment costs the photo in that process and nothing else.
+can hold up all the others. Here nothing is shared, so a kill at any moment costs the photos in that process and nothing else.
 """
 
 from __future__ import annotations
@@ -44,9 +44,9 @@ class Workers:
         self._children: set[_Child] = set()
         self._closed = False
 
-    def submit(self, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Future[Any]:
+    def submit(self, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], seconds: float) -> Future[Any]:
         """Has a process call the function; the future raises TimeoutError or WorkerDied where that did not end well."""
-        return self._threads.submit(self._call, (fn, args, kwargs))
+        return self._threads.submit(self._call, (fn, args, kwargs), seconds)
 
     def shutdown(self, *, wait: bool, cancel: bool) -> None:
         """Ends the processes: when all is done, or at once."""
@@ -61,12 +61,12 @@ class Workers:
                 child.end()
             self._children.clear()
 
-    def _call(self, task: Any) -> Any:
+    def _call(self, task: Any, seconds: float) -> Any:
         for _ in range(_STARTS):
             child = self._child()
             try:
                 if child.is_ready() and child.give(task):
-                    return child.answer(self._seconds)
+                    return child.answer(seconds)
             except (TimeoutError, WorkerDied):
                 self._bury(child)
                 raise

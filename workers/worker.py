@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from photos.places import Place
 
 
-TOGETHER_BYTES = 6_000_000  # bytes of decoded photos from which no other is waited for
+TOGETHER_BYTES = 6_000_000  # of decoded photos that are looked at together; a larger one is alone
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +73,11 @@ class _Opened:
     below_quality: int = 0
     seconds: dict[str, float] = field(default_factory=dict)
 
+    @property
+    def bytes(self) -> int:
+        """Of its pixels."""
+        return self.picture.pixels.nbytes if self.picture else 0
+
     def outcome(self, faces: Sequence[Face] = ()) -> Outcome:
         """All that will be known."""
         if self.reject is not None or self.picture is None:
@@ -99,13 +104,14 @@ class Represent:
             FacedexError: what would fail for every photo, such as missing weights.
         """
         outcomes: list[Outcome] = []
-        opened: list[_Opened] = []
+        waiting: list[_Opened] = []
         for photo in photos:
-            opened.append(self._open(photo))
-            if sum(one.picture.pixels.size for one in opened if one.picture) > TOGETHER_BYTES:
-                outcomes += self._look(opened)
-                opened = []
-        return outcomes + self._look(opened)
+            opened = self._open(photo)
+            if waiting and sum(one.bytes for one in (*waiting, opened)) > TOGETHER_BYTES:
+                outcomes += self._look(waiting)
+                waiting = []
+            waiting.append(opened)
+        return outcomes + self._look(waiting)
 
     def _open(self, photo: Place) -> _Opened:
         opened = _Opened()

@@ -166,7 +166,7 @@ class Facedex(Served):
 
 
 class FacedexCells(Facedex):
-    """The same, where only the faces in the nearest cells are compared; by their full vectors, as many as if all were."""
+    """The same, where only the faces in the nearest cells are compared."""
 
     name, effort = "Facedex, some cells", "thousandths of the cells"
     efforts = (10, 30, 150, 300)
@@ -176,7 +176,7 @@ class FacedexCells(Facedex):
         from query.knn import Depth, compared_again
 
         share = effort / 1000
-        return Depth(compared_again(self._at["count"]), again=True, share=share, model=DEFAULT.model)
+        return Depth(compared_again(round(share * self._at["count"])), again=True, share=share, model=DEFAULT.model)
 
 
 class FacedexGraph(Facedex):

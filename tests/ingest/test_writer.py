@@ -74,6 +74,21 @@ def test_faces_found_in_another_way_replace_the_old_ones(client: Elasticsearch, 
     assert vectors == pytest.approx(sorted(float(vector(seed)[0]) for seed in (4, 5, 9)))
 
 
+def test_a_look_of_the_same_name_that_finds_another_number_replaces_what_was_cut_off(
+    client: Elasticsearch, name: str, writer: Writer
+) -> None:
+    first, second = work("a.jpg", 1, 2, 3), work("a.jpg", 4, 5)
+    list(writer.write([first]))
+    client.indices.refresh(index=alias(name))
+    gone = next(id_ for id_, document in stored(client, name).items() if document["face"]["ordinal"] == 2)
+    client.delete(index=alias(name), id=gone, refresh=True)
+    second.known = lookup(client, name, [sha("a.jpg")])[sha("a.jpg")]
+    list(Writer(client, name, model="Dlib", run="run-2", detection="min_face=80").write([second]))
+    vectors = sorted(document["embedding"][0] for document in stored(client, name).values())
+    assert vectors == pytest.approx(sorted(float(vector(seed)[0]) for seed in (4, 5)))
+    assert lookup(client, name, [sha("a.jpg")])[sha("a.jpg")].is_settled("min_face=80")
+
+
 def test_rejects_are_kept_beside_the_faces_and_leave_when_it_went_well(client: Elasticsearch, name: str, writer: Writer) -> None:
     list(writer.write([rejected("a.jpg")]))
     client.indices.refresh(index=rejects_alias(name))

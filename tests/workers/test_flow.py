@@ -1,13 +1,13 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from faces.recipe import DEFAULT
-from photos.places import File, Given, Place
+from photos.places import File, Given, Place, Streamed
 from tests.faces_made import small_copies
 from tests.workers.looks_made import Deadly, Endless
 from workers import flow as flows
@@ -58,24 +58,43 @@ def test_quick_photos_go_together(photo: Place, monkeypatch: pytest.MonkeyPatch)
     assert alone.calls == [1] * 30
 
 
-@pytest.mark.parametrize(("bad", "reason"), [(Deadly(b""), "worker_died"), (Endless(b""), "timeout")])
-def test_a_photo_costs_nothing_but_itself(photo: Place, monkeypatch: pytest.MonkeyPatch, bad: Place, reason: str) -> None:
+@pytest.mark.parametrize(("bad", "reason", "bad_ones"), [(Deadly(b""), "worker_died", {17, 21}), (Endless(b""), "timeout", {21})])
+def test_a_photo_costs_nothing_but_itself(
+    photo: Place, monkeypatch: pytest.MonkeyPatch, bad: Place, reason: str, bad_ones: set[int]
+) -> None:
     monkeypatch.setattr(flows, "_QUICK", 60)
     monkeypatch.setattr(flows, "_WINDOW", 8)
-    places = [photo] * 40
-    places[21] = bad
+    places = [bad if number in bad_ones else photo for number in range(40)]
     calls: list[int] = []
     executor = Processes(1, PREPARED, seconds=5)
-    submit = executor.submit
+    look = executor.look
 
-    def noted(fn: Any, *args: Any) -> Any:
-        calls.append(len(args[0]))
-        return submit(fn, *args)
+    def noted(photos: Sequence[Place]) -> Any:
+        calls.append(len(photos))
+        return look(photos)
 
-    monkeypatch.setattr(executor, "submit", noted)
+    monkeypatch.setattr(executor, "look", noted)
     found = looked_at(places, executor)
-    assert reasons(found) == [reason if number == 21 else None for number in range(40)]
-    assert calls.count(8) > 2 and calls.count(1) >= 8
+    assert reasons(found) == [reason if number in bad_ones else None for number in range(40)]
+    assert calls.count(8) >= 2
+    assert sum(calls) == 40 + 8  # one group was done again
+
+
+def test_what_is_dear_to_send_again_goes_alone(photo: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(flows, "_QUICK", 60)
+    dear = Streamed("nowhere.tgz", 0, 10)
+    together = Counting()
+    found = looked_at([photo] * 4 + [dear, dear] + [photo] * 3, together)
+    assert together.calls == [1, 3, 1, 1, 1, 2]
+    assert reasons(found) == [None] * 4 + ["unreadable"] * 2 + [None] * 3
+
+
+@pytest.mark.parametrize(("several", "calls"), [(1, [1] * 9), (3, [1, 3, 3, 2])])
+def test_fewer_go_together_on_request(photo: Place, monkeypatch: pytest.MonkeyPatch, several: int, calls: list[int]) -> None:
+    monkeypatch.setattr(flows, "_QUICK", 60)
+    together = Counting()
+    assert len(list(flow([photo] * 9, lambda place: place, lambda: together, together=several))) == 9
+    assert together.calls == calls
 
 
 def test_items_that_end_with_an_error_are_done_up_to_there(photo: Place) -> None:
