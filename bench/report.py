@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -184,7 +185,9 @@ def _taken(results: Results) -> str:
 
 def _commits(result: Result) -> list[str]:
     """Of a comparison that was measured in parts, all; else the one."""
-    parts = {engine.get("commit") for engine in result["figures"].get("engines", {}).values()} if result["bench"] == "search" else set()
+    parts: set[Any] = set()
+    with suppress(*MISSING):
+        parts = {engine.get("commit") for engine in result["figures"]["engines"].values()}
     return sorted(filter(None, parts)) or [result.get("commit") or "unknown"]
 
 
