@@ -36,11 +36,12 @@ Loop = Callable[[list[str]], None]
 def _ours() -> Loop:
     from faces.recipe import resolve
     from photos.places import File
-    from workers.executors import SECONDS_PER_PHOTO, InProcess
+    from workers.executors import SECONDS_PER_PHOTO, InProcess, Processes
     from workers.flow import flow
     from workers.worker import Detection
 
     here = InProcess((resolve(), Detection(), 100_000_000, False), SECONDS_PER_PHOTO)
+    here.together = Processes.together  # as a worker process gets them
 
     def loop(photos: list[str]) -> None:
         for _ in flow(photos, File, lambda: here):

@@ -44,7 +44,7 @@ class Embedder(Executor):
     """An executor whose workers have the models of one recipe. ``seconds`` is the limit of one photo by itself."""
 
     deaths: tuple[type[BaseException], ...] = ()  # what a future raises when its photo took a worker along
-    together = 8  # photos at most in one call
+    together = 8  # quick photos at most in one call
     died = "The worker process died of this photo (out of memory, or a crash in a decoder)."
 
     def __init__(self, seconds: float) -> None:
@@ -90,12 +90,12 @@ class Embedder(Executor):
 
 
 class InProcess(Embedder):
-    """This process itself: one call at a time, without a limit of time, and a crash in a decoder ends the run. For looking closely.
+    """This process itself: one photo at a time, without a limit of time, and a crash in a decoder ends the run. For looking closely.
 
     Several can be open, in any threads: they take turns.
     """
 
-    width = 1
+    width = together = 1
 
     def __init__(self, initargs: InitArgs, seconds: float) -> None:
         super().__init__(seconds)

@@ -19,7 +19,9 @@ PREPARED = (DEFAULT, Detection(), 100_000_000, False)
 
 
 class Counting(InProcess):
-    """Notes how many photos come in each call."""
+    """Notes how many photos come in each call, which can be as many as for a worker process."""
+
+    together = Processes.together
 
     def __init__(self) -> None:
         super().__init__(PREPARED, 20)
