@@ -46,7 +46,7 @@ class Step:
 STEPS = (
     Step("startup"),
     Step("embedding", ("--photos", "PHOTOS"), photos=True),
-    Step("ingest", ("--photos", "PHOTOS", "--count", "100"), photos=True),
+    Step("ingest", ("--photos", "PHOTOS", "--count", "320"), photos=True),
     Step("throughput", ("--from", "PHOTOS"), photos=True),
     Step("skip", ("--photos", "PHOTOS", "--paths", "FACES"), photos=True),
     Step("search", ("--faces", "FACES")),

@@ -78,11 +78,12 @@ def stages(photos: list[str]) -> dict[str, float]:
     import workers.worker
     from faces.recipe import resolve
     from photos.places import File
-    from workers.flow import TOGETHER, is_quick
+    from workers.executors import Processes
+    from workers.flow import is_quick
 
     represent = workers.worker.Represent(resolve(), workers.worker.Detection(), 100_000_000)
     warm = represent([File(photo) for photo in photos[:3]])
-    together = TOGETHER if all(map(is_quick, warm)) else 1
+    together = Processes.together if all(map(is_quick, warm)) else 1
     clock = Clock()
     finder: Any = represent._pipeline._finder
     detector = finder._detector

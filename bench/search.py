@@ -189,9 +189,9 @@ def main(
         "left_out": {},
         "engines": {},
     }
-    if add and out is None:
-        raise typer.BadParameter("--add needs --out: the file that it adds to.")
-    if add and out is not None:
+    if add:
+        if out is None:
+            raise typer.BadParameter("--add needs --out: the file that it adds to.")
         _go_on(document, out)
     for name in engines.split(","):
         _add(document, name, plan, asked, truth)

@@ -143,7 +143,7 @@ def looked_at(
         return embedder(workers or cores(), None, looks, SECONDS_PER_PHOTO)
 
     # One by one: a list can come slowly through a pipe, and each is answered when it comes.
-    with closing(flow(itertools.chain(first, photos), lambda photo: photo.place, start, together=1)) as found:
+    with closing(flow(itertools.chain(first, photos), lambda photo: photo.place, start, one_by_one=True)) as found:
         for photo, outcome in found:
             reject = outcome.reject
             error = None if reject is None else (reject.reason, reject.message)

@@ -44,7 +44,7 @@ class Embedder(Executor):
     """An executor whose workers have the models of one recipe. ``seconds`` is the limit of one photo by itself."""
 
     deaths: tuple[type[BaseException], ...] = ()  # what a future raises when its photo took a worker along
-    together = 8  # quick photos at most in one call
+    together = 8  # quick photos in one call, at most: see faces.pipeline.Pipeline.find_all
     died = "The worker process died of this photo (out of memory, or a crash in a decoder)."
 
     def __init__(self, seconds: float) -> None:

@@ -18,12 +18,11 @@ if TYPE_CHECKING:
 Item = TypeVar("Item")
 
 _WINDOW = 64  # photos on their way, for each worker: bounds memory, and keeps the others busy behind a slow photo
-TOGETHER = 8  # photos that go to a worker in one call: see faces.pipeline.Pipeline.find_all
 _QUICK = 0.1  # seconds, that a photo takes of which several go together: slower ones gain nothing by it, and would hold up others
 
 
 def flow(
-    items: Iterable[Item], place: Callable[[Item], Place], start: Callable[[], Embedder], *, together: int = TOGETHER
+    items: Iterable[Item], place: Callable[[Item], Place], start: Callable[[], Embedder], *, one_by_one: bool = False
 ) -> Generator[tuple[Item, Outcome]]:
     """Items with what the workers made of their photos, in the order given. The workers start with the first one.
 
@@ -34,7 +33,7 @@ def flow(
         items: whatever has a photo.
         place: where an item's photo is.
         start: starts the workers.
-        together: quick photos at most in one call: so many have to be there before the first of them is looked at.
+        one_by_one: each is looked at when it comes. Without, several quick ones go together, and wait until all of them are there.
 
     Raises:
         FacedexError: what would fail for every photo.
@@ -47,7 +46,7 @@ def flow(
         return
     executor = start()
     try:
-        yield from _flown(itertools.chain([first], given), place, executor, min(together, executor.together))
+        yield from _flown(itertools.chain([first], given), place, executor, 1 if one_by_one else executor.together)
         executor.shutdown()
         given.check()
     finally:

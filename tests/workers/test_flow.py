@@ -91,12 +91,11 @@ def test_what_is_dear_to_send_again_goes_alone(photo: Place, monkeypatch: pytest
     assert reasons(found) == [None] * 4 + ["unreadable"] * 2 + [None] * 3
 
 
-@pytest.mark.parametrize(("several", "calls"), [(1, [1] * 9), (3, [1, 3, 3, 2])])
-def test_fewer_go_together_on_request(photo: Place, monkeypatch: pytest.MonkeyPatch, several: int, calls: list[int]) -> None:
+def test_one_by_one_each_is_looked_at_when_it_comes(photo: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(flows, "_QUICK", 60)
-    together = Counting()
-    assert len(list(flow([photo] * 9, lambda place: place, lambda: together, together=several))) == 9
-    assert together.calls == calls
+    executor = Counting()
+    assert len(list(flow([photo] * 9, lambda place: place, lambda: executor, one_by_one=True))) == 9
+    assert executor.calls == [1] * 9
 
 
 def test_items_that_end_with_an_error_are_done_up_to_there(photo: Place) -> None:
