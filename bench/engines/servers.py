@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     Vectors = NDArray[np.float32]
 
 _POLL_SECONDS = 0.2
+_PATIENCE = 600.0  # to be answered: a million vectors are dumped in more than the client waits by itself
 
 
 class Redis(Served):
@@ -50,7 +51,7 @@ class Redis(Served):
     def _connect(self) -> Any:
         import redis
 
-        return redis.Redis(port=self._at["port"])
+        return redis.Redis(port=self._at["port"], socket_timeout=_PATIENCE)
 
     def find(self, probe: Vectors, k: int, effort: int) -> Sequence[Any]:
         found: Sequence[Any] = self._client.execute_command("VSIM", "faces", "FP32", probe.tobytes(), "COUNT", k, "EF", max(effort, k))
