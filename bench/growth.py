@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 _SMALLEST, _PHOTOS, _K = 10_000, 4, 10
 _WRITERS = 2  # ingests at once: one waits for the server while the other makes its request
-_SHARES = (0.03, 0.15, 0.3)  # of the cells, beside what a search of that size looks into
+_SHARES = (0.03, 0.1, 0.15, 0.3)  # of the cells, beside what a search of that size looks into
 _BILLION = 1_000_000_000
 _SEARCHED = ("total_veq_size_bytes", "total_veb_size_bytes", "total_vex_size_bytes")  # graph and quantised vectors
 _NODE_CACHE = 48e9  # bytes of a node with 64 GB that are left for the file system's cache
