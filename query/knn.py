@@ -25,10 +25,11 @@ MOST_FACES = 10_000  # the most that Elasticsearch answers at once, and looks at
 CANDIDATES = 300
 AGAIN = 1_000  # faces at least that are compared by their full vectors, after all have been compared by fewer bits
 # The more are compared by bits, the more of them look nearer than the right one. Of a million, 1,000 compared again have .986 of the exact
-# search's nearest ten, 2,000 .996, 3,000 .998 and all of the right first answers. So have 3,000 of 10 million (in 15 % of the cells: .979
-# of the ten; 1,000 have .92, 4,500 .987). Each shard compares so many of its own, and none has more faces than that.
+# search's nearest ten, 2,000 .996, 3,000 .998 and all of the right first answers. So have 3,000 of 10 million (1.5 million in 15 % of the
+# cells: .979 of the ten; 1,000 have .92, 4,500 .987). A shard that outgrew those compares more again, in proportion.
 _AGAIN_SHARE = 0.003
-_MOST_AGAIN = 3_000
+_ENOUGH = 3_000
+_SHARE_OF_MORE = 0.002  # 3,000 of 1.5 million
 # Faces are a hard case for a graph: who looks like nobody else is linked to by few, and small numbers of candidates lose him. One in a
 # hundred keeps 99.8 % of the right first answers of a search that compares every face, among 100,000 as among a million (made faces of
 # 128 dimensions, 1,000 probes: 947 of 949, 895 of 897); 300 keep 99.3 and 94.2 %. That takes 3.7 and 26 ms. (bench/growth.py)
@@ -72,7 +73,7 @@ def advised(faces: int) -> int:
 
 def compared_again(faces: int) -> int:
     """How many a shard compares by their full vectors, of so many that were compared by fewer bits."""
-    return round(min(_MOST_AGAIN, max(AGAIN, _AGAIN_SHARE * faces)))
+    return round(min(MOST_FACES, max(AGAIN, min(_ENOUGH, _AGAIN_SHARE * faces), _SHARE_OF_MORE * faces)))
 
 
 def advised_share(faces: int) -> float:
