@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     Vectors = NDArray[np.float32]
 
 _POLL_SECONDS = 0.2
+_WRITERS = 4  # connections that add vectors to Redis
 _PATIENCE = 600.0  # to be answered: a million vectors are dumped in more than the client waits by itself
 
 
@@ -41,12 +43,19 @@ class Redis(Served):
         command = [str(program), *(str(word) for name, value in options.items() for word in (f"--{name}", value))]
         self._server = Server(command, self._own() / "log")
         self._server.wait(lambda: self._connect().ping())
-        for row, part in pages(blocks):
-            pipeline = self._client.pipeline(transaction=False)
-            for number, vector in enumerate(part, row):
-                words = ("FP32", vector.tobytes(), number, self._KEPT, "EF", EF_CONSTRUCTION, "M", M)
-                pipeline.execute_command("VADD", "faces", *words)
-            pipeline.execute()
+        with ThreadPoolExecutor(_WRITERS) as writers:
+            for row, part in pages(blocks):
+                numbers = range(row, row + len(part))
+                shares = [slice(first, None, _WRITERS) for first in range(_WRITERS)]
+                list(writers.map(self._add, [part[share] for share in shares], [numbers[share] for share in shares]))
+
+    def _add(self, vectors: Vectors, numbers: Iterable[int]) -> None:
+        pipeline = self._client.pipeline(transaction=False)
+        for number, vector in zip(numbers, vectors, strict=True):
+            # CAS: what takes long, the search for neighbours, is done in a thread of the server's, so that two connections use two cores.
+            words = ("FP32", vector.tobytes(), number, "CAS", self._KEPT, "EF", EF_CONSTRUCTION, "M", M)
+            pipeline.execute_command("VADD", "faces", *words)
+        pipeline.execute()
 
     def _connect(self) -> Any:
         import redis
