@@ -19,7 +19,7 @@ import typer
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # run as a program, from anywhere
 
-from bench import charts, sentences  # noqa: E402
+from bench import charts, searches_told, sentences  # noqa: E402
 from bench.results import Result, read  # noqa: E402
 from bench.sentences import Told  # noqa: E402
 from core.terminal import say  # noqa: E402
@@ -47,11 +47,13 @@ class Section:
 SECTIONS = {
     "In short": Section(
         (
-            sentences.search_default,
-            sentences.search_beside,
-            sentences.search_in_process,
-            sentences.search_right,
-            sentences.search_batch,
+            searches_told.search_default,
+            searches_told.search_beside,
+            searches_told.search_beside_right,
+            searches_told.search_quicker,
+            searches_told.search_in_process,
+            searches_told.search_right,
+            searches_told.search_batch,
             sentences.growth_range,
             sentences.bulk_ratio,
             sentences.ingest_ratio,
@@ -61,9 +63,9 @@ SECTIONS = {
         )
     ),
     "Search": Section(
-        (sentences.search_left_out,),
+        (searches_told.search_left_out,),
         ("search-rates", "search-latency", "search-costs"),
-        (sentences.search_table, sentences.cost_table),
+        (searches_told.search_table, searches_told.cost_table),
     ),
     "Growth": Section((sentences.growth_right, sentences.growth_exponent), ("growth",), (sentences.growth_table,)),
     "Photos": Section((sentences.embedding_stages, sentences.throughput_ratio, sentences.skip_rate, sentences.batch_ratio), ("embedding",)),

@@ -1,4 +1,4 @@
-"""What docs/benchmarks.md can say: sentences and tables, each a function of the figures by bench.
+"""What docs/benchmarks.md can say: sentences and tables, each a function of the figures by bench. Of searches: bench/searches_told.py.
 
 One that doesn't find a figure raises (LookupError, TypeError, ValueError), and is left out.
 """
@@ -9,15 +9,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from statistics import median
 from typing import Any
 
-from bench.charts import HERE, WIRE, memory, place
 from bench.growth import usual
 from query.knn import compared_again
 
 Figures = Mapping[str, Any]  # of all benches, by name
 Told = Callable[[Figures], str | None]
-
-_EQUAL = 0.99  # recall at which engines are compared
-_RIGHT = 0.999  # of the rank-1 of an exact search: next to nobody is lost
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -56,150 +52,6 @@ def times(ours: float, theirs: float) -> str:
 def percent(share: float) -> str:
     """As many digits as there is something to tell."""
     return f"{100 * share:.4g} %"
-
-
-# Searches.
-
-
-def _default(figures: Figures) -> Figures:
-    """Facedex's point that is nearest to a search as it comes."""
-    point: Figures = min(figures["engines"]["facedex"]["points"], key=lambda each: abs(each["effort"] - compared_again(figures["faces"])))
-    return point
-
-
-def _rate(engine: Figures, clients: str, recall: float = _EQUAL) -> float:
-    """The most searches a second at a recall at which engines can be compared."""
-    return max(float(point["searches_per_second"][clients]) for point in engine["points"] if point["recall"] >= recall)
-
-
-def _others(figures: Figures, side: str) -> list[Figures]:
-    ours = ("facedex", "numpy")
-    return [each for key, each in figures["engines"].items() if place(key, each) == side and not key.startswith(ours)]
-
-
-def _reached(engine: Figures) -> float:
-    """The recall at which an engine is compared: that of all, or the most that it found."""
-    return min(_EQUAL, max((float(point["recall"]) for point in engine["points"]), default=0.0))
-
-
-def _ours(figures: Figures, clients: str, recall: float) -> tuple[float, str]:
-    """The most searches a second that a way of Facedex gives, and its name."""
-    rates = [
-        (_rate(engine, clients, recall), str(engine["name"]))
-        for key, engine in figures["engines"].items()
-        if key.startswith("facedex") and _reached(engine) >= recall
-    ]
-    return max(rates)
-
-
-def search_default(every: Figures) -> str:
-    """What a search finds as it comes."""
-    figures = every["search"]
-    point = _default(figures)
-    return (
-        f"**Search.** Among {many(figures['faces'])} made faces, a search as it comes ({point['effort']:,} compared again in full) finds "
-        f"{percent(point['recall'])} of the ten nearest, and has the right person first in {percent(point['rank1'])} of searches "
-        f"(comparing with every face: {percent(figures['exact_rank1'])}). One client waits {number(point['ms']['p50'])} ms "
-        f"(median; 99th percentile: {number(point['ms']['p99'])} ms); "
-        f"16 clients get {number(point['searches_per_second']['16'])} searches a second."
-    )
-
-
-def search_beside(every: Figures) -> str:
-    """The others over the wire, each where it found as much as is compared, or as much as it found at all."""
-    figures, told = every["search"], []
-    for engine in _others(figures, WIRE):
-        if recall := _reached(engine):
-            (ours, name), theirs = _ours(figures, "16", recall), _rate(engine, "16", recall)
-            told.append((theirs / ours, f"{engine['name']} {number(theirs)} (recall {percent(recall)}; {name} {number(ours)})"))
-    if not told:
-        raise LookupError("no other server")
-    listed = "; ".join(words for _, words in sorted(told, reverse=True))
-    return (
-        f"**Beside other servers**, with 16 clients, at a recall@10 of {percent(_EQUAL)} or the most that the other one found, searches a "
-        f"second: {listed}."
-    )
-
-
-def search_in_process(every: Figures) -> str:
-    """The best library, at a recall at which it can be compared."""
-    figures = every["search"]
-    quickest = max((each for each in _others(figures, HERE) if _reached(each) == _EQUAL), key=lambda each: _rate(each, "1"))
-    (ours, name), theirs = _ours(figures, "1", _EQUAL), _rate(quickest, "1")
-    return (
-        f"**Beside a library** in the caller's own process, which has no wire, no documents, no filters and no second machine: "
-        f"{quickest['name']} answers one client {number(theirs)} times a second at a recall of {percent(_EQUAL)} or more, {name} "
-        f"{number(ours)} times ({times(ours, theirs)})."
-    )
-
-
-def search_right(every: Figures) -> str:
-    """What losing nobody costs, here and in a library."""
-    figures = every["search"]
-    needed = _RIGHT * figures["exact_rank1"]
-    right = [point for point in figures["engines"]["faiss-hnsw"]["points"] if point["rank1"] >= needed]
-    theirs, ours = min(right, key=lambda point: float(point["ms"]["p50"])), _default(figures)
-    if ours["rank1"] < needed:
-        raise LookupError("a search as it comes loses somebody")
-    waits = [number(point["ms"]["p50"]) for point in (theirs, ours)]
-    batch = [number(point["batch_per_second"]) for point in (theirs, ours)]
-    return (
-        f"**As many right ones first** as where every face is compared ({percent(_RIGHT)} of them or more): faiss HNSW needs an efSearch "
-        f"of {theirs['effort']:,}, waits {waits[0]} ms, and answers {number(theirs['searches_per_second']['1'])} a second with one thread, "
-        f"{batch[0]} with all; a search of Facedex as it comes waits {waits[1]} ms, and many at once come to {batch[1]} a second."
-    )
-
-
-def search_batch(every: Figures) -> str:
-    """Many in one request."""
-    point = _default(every["search"])
-    batch, alone = point["batch_per_second"], point["searches_per_second"]["1"]
-    return f"**Many at once.** 50 searches in a request: {number(batch)} a second, {times(batch, alone)} as one after the other."
-
-
-def search_left_out(every: Figures) -> str:
-    """Who is not there, and why."""
-    left = every["search"]["left_out"].items()
-    return "Not measured: " + "; ".join(f"{name} ({why.splitlines()[0]})" for name, why in left if why) + "." if left else ""
-
-
-def search_table(every: Figures) -> str:
-    """All points."""
-    figures = every["search"]
-    head = (
-        "engine",
-        "effort",
-        "recall@10",
-        "rank-1",
-        "median ms",
-        "p95",
-        "p99",
-        "1 client /s",
-        "4 clients /s",
-        "16 clients /s",
-        "batch /s",
-    )
-    rows = []
-    for engine in figures["engines"].values():
-        for point in engine["points"]:
-            rates = point["searches_per_second"]
-            effort = f"{engine['effort']} {point['effort']}" if engine["effort"] else ""
-            waits = (number(point["ms"][at]) for at in ("p50", "p95", "p99"))
-            rate = (number(rates[clients]) if clients in rates else "" for clients in ("1", "4", "16"))
-            shares = (percent(point["recall"]), percent(point["rank1"]))
-            rows.append((engine["name"], effort, *shares, *waits, *rate, number(point["batch_per_second"])))
-    return table(head, rows)
-
-
-def cost_table(every: Figures) -> str:
-    """What each engine costs."""
-    figures, rows = every["search"], []
-    for key, engine in figures["engines"].items():
-        disk = number(engine["bytes"] / figures["faces"]) if engine.get("bytes") else ""
-        taken = memory(key, engine, figures["faces"])
-        side = "Facedex" if key.startswith("facedex") else place(key, engine)
-        rows.append((engine["name"], side, number(engine["build_seconds"]), disk, number(taken) if taken else ""))
-    return table(("engine", "asked", "seconds to build", "bytes a face on disk", "bytes a face in memory"), rows)
 
 
 # Growth.

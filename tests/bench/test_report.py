@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bench import charts, report, sentences
+from bench import charts, report, searches_told, sentences
 from bench.results import keep
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -60,7 +60,9 @@ EXAMPLES: dict[str, dict[str, Any]] = {
             "facedex": engine("Facedex", 300.0),
             "facedex-hnsw": engine("Facedex, hnsw", 320.0),
             "pgvector": engine("pgvector", 200.0, memory_bytes=7_000_000),
-            "another": engine("Another server", 150.0, wire=True),
+            "another": engine(
+                "Another server", 150.0, wire=True, points=[point(10, 0.6, 800.0), point(300, 0.995, 150.0), point(1000, 1.0, 75.0)]
+            ),
             "numpy": engine("numpy, every vector", 900.0, points=[point(0, 1.0, 900.0)], effort=""),
             "faiss-hnsw": engine("faiss HNSW", 9_000.0),
         },
@@ -155,13 +157,17 @@ def test_everything_that_was_kept_is_told(folder: Path) -> None:
 
 
 def test_what_it_says_is_what_was_measured() -> None:
-    assert "(1,000 compared again in full) finds 100 % of the ten nearest" in sentences.search_default(EXAMPLES)
-    beside = sentences.search_beside(EXAMPLES)
-    assert "pgvector 600 (recall 99 %; Facedex, hnsw 960); Another server 450 (recall 99 %; Facedex, hnsw 960)" in beside
-    assert "faiss HNSW answers one client 9,000" in sentences.search_in_process(EXAMPLES)
-    assert "1/28 as many" in sentences.search_in_process(EXAMPLES)
-    assert sentences.search_left_out(EXAMPLES) == "Not measured: chroma (no such module)."
-    right = sentences.search_right(EXAMPLES)
+    assert "(1,000 compared again in full) finds 100 % of the ten nearest" in searches_told.search_default(EXAMPLES)
+    beside = searches_told.search_beside(EXAMPLES)
+    assert "pgvector 600 (99 %; Facedex, hnsw 960); Another server 450 (99 %; Facedex, hnsw 960)" in beside
+    right = "pgvector 300 (97.9 %; Facedex, hnsw 480); Another server 225 (97.9 %; Facedex, hnsw 480)."
+    assert searches_told.search_beside_right(EXAMPLES).endswith(right)
+    quicker = "searches a second: Another server up to 60 % (2,400; Facedex, hnsw 1,920)."
+    assert searches_told.search_quicker(EXAMPLES).endswith(quicker)
+    assert "faiss HNSW answers one client 9,000" in searches_told.search_in_process(EXAMPLES)
+    assert "1/28 as many" in searches_told.search_in_process(EXAMPLES)
+    assert searches_told.search_left_out(EXAMPLES) == "Not measured: chroma (no such module)."
+    right = searches_told.search_right(EXAMPLES)
     assert "faiss HNSW needs an efSearch of 1,000, waits 0.222 ms, and answers 4,500 a second with one thread, 18,000 with all" in right
     assert "as it comes waits 6.67 ms, and many at once come to 600 a second" in right
     assert "From 10,000 to 1 million faces (100 times as many)" in sentences.growth_range(EXAMPLES)
@@ -181,14 +187,20 @@ def with_points(key: str, *points: dict[str, Any]) -> dict[str, Any]:
 
 def test_who_finds_less_is_compared_at_what_it_finds() -> None:
     less = with_points("another", point(30, 0.5, 9000.0), point(300, 0.97, 150.0))
-    assert "Another server 450 (recall 97 %; Facedex, hnsw 1,920)" in sentences.search_beside(less)
-    assert "Another" not in sentences.search_beside(with_points("another"))  # it was built, and nothing was measured
+    assert "Another server 450 (97 %; Facedex, hnsw 1,920)" in searches_told.search_beside(less)
+    assert "Another server 450 (95.06 %; Facedex, hnsw 1,920)" in searches_told.search_beside_right(less)
+    assert "Another" not in searches_told.search_beside(with_points("another"))  # it was built, and nothing was measured
+
+
+def test_who_is_nowhere_quicker_is_not_said_to_be() -> None:
+    with pytest.raises(report.MISSING):
+        searches_told.search_quicker(with_points("another", point(10, 0.6, 600.0)))
 
 
 def test_nothing_is_said_of_equal_rank_1_that_is_not_equal() -> None:
     for key in ("facedex", "faiss-hnsw"):
         with pytest.raises(report.MISSING):
-            sentences.search_right(with_points(key, point(1000, 0.97, 300.0)))
+            searches_told.search_right(with_points(key, point(1000, 0.97, 300.0)))
 
 
 def test_charts_are_drawn_on_white_with_their_names(folder: Path) -> None:
