@@ -8,6 +8,7 @@ from bench.engines.engine import Engine
 ENGINES: dict[str, type[Engine]] = {
     "facedex": facedex.Facedex,
     "facedex-cells": facedex.FacedexCells,
+    "facedex-cells-far": facedex.FacedexCellsFar,
     "facedex-graph": facedex.FacedexGraph,
     "facedex-hnsw": facedex.FacedexFloat,
     "facedex-int4": facedex.FacedexInt4,

@@ -170,13 +170,23 @@ class FacedexCells(Facedex):
 
     name, effort = "Facedex, some cells", "thousandths of the cells"
     efforts = (10, 30, 70, 150, 300)
+    again = 0  # faces at least that are compared again in full
 
     def _depth(self, effort: int) -> Depth:
         from faces.recipe import DEFAULT
         from query.knn import Depth, compared_again
 
         share = effort / 1000
-        return Depth(compared_again(round(share * self._at["count"])), again=True, share=share, model=DEFAULT.model)
+        again = max(self.again, compared_again(round(share * self._at["count"])))
+        return Depth(again, again=True, share=share, model=DEFAULT.model)
+
+
+class FacedexCellsFar(FacedexCells):
+    """The same, where as many are compared again as of all faces: to find all of the nearest, and not just the right one."""
+
+    name = "Facedex, some cells, 3,000 again"
+    efforts = (70, 150, 300)
+    again = 3_000
 
 
 class FacedexGraph(Facedex):
