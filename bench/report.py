@@ -67,6 +67,10 @@ SECTIONS = {
         ("search-rates", "search-latency", "search-costs"),
         (searches_told.search_table, searches_told.cost_table),
     ),
+    "Search, on another machine": Section(
+        [searches_told.before(each) for each in (searches_told.search_beside, searches_told.search_beside_right)],
+        tables=[searches_told.before(each) for each in (searches_told.search_table, searches_told.cost_table)],
+    ),
     "Growth": Section((sentences.growth_right, sentences.growth_exponent), ("growth",), (sentences.growth_table,)),
     "Photos": Section((sentences.embedding_stages, sentences.throughput_ratio, sentences.skip_rate, sentences.batch_ratio), ("embedding",)),
     "Right or wrong": Section((sentences.identify_rank1, sentences.identify_deepface, sentences.open_set_kept)),
@@ -105,14 +109,14 @@ CAPTIONS = {  # of each chart: what it is for somebody who can't see it, and a s
 
 
 def load(folder: Path) -> dict[str, Result]:
-    """What was kept in a folder, by bench; of two files of one bench, the one that has its name."""
+    """What was kept in a folder, by bench; of two files of one bench, the other one by the file's name."""
     found: dict[str, Result] = {}
-    for path in sorted(folder.glob("*.json"), key=lambda path: path.name):
+    for path in sorted(folder.glob("*.json"), key=lambda path: (path.stem, path.name)):  # search before search-before
         document = read(path)
         if document is None:
             say(f"{path.name} is no result of a bench, and is left out.")
-        elif document["bench"] not in found or path.stem == document["bench"]:
-            found[document["bench"]] = document
+        else:
+            found[path.stem if document["bench"] in found else document["bench"]] = document
     return found
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 
 from bench.charts import HERE, WIRE, memory, place
-from bench.sentences import Figures, many, number, percent, table, times
+from bench.sentences import Figures, Told, many, number, percent, table, times
 from query.knn import compared_again
 
 _EQUAL = 0.99  # recall at which engines are compared
@@ -178,3 +178,8 @@ def cost_table(every: Figures) -> str:
         side = "Facedex" if key.startswith("facedex") else place(key, engine)
         rows.append((engine["name"], side, number(engine["build_seconds"]), disk, number(taken) if taken else ""))
     return table(("engine", "asked", "seconds to build", "bytes a face on disk", "bytes a face in memory"), rows)
+
+
+def before(told: Told) -> Told:
+    """The same of search-before.json: what was measured earlier, with engines that the newer run had no time for."""
+    return lambda every: told({"search": every["search-before"]})

@@ -169,7 +169,7 @@ class FacedexCells(Facedex):
     """The same, where only the faces in the nearest cells are compared."""
 
     name, effort = "Facedex, some cells", "thousandths of the cells"
-    efforts = (10, 30, 70, 150, 300)
+    efforts: ClassVar[Sequence[int]] = (10, 30, 70, 150, 300)
     again = 0  # faces at least that are compared again in full
 
     def _depth(self, effort: int) -> Depth:
