@@ -29,7 +29,7 @@ Results = Mapping[str, Result]
 MISSING = (LookupError, AttributeError, TypeError, ValueError, ZeroDivisionError)  # what a figure that isn't there leads to
 _HEAD = """# Benchmarks
 
-Made by `python bench/report.py` from the files in [{folder}/]({folder}/): every number below stands in one of them. `make bench` takes
+Made by `python bench/report.py` from the files in [{folder}/]({folder}/): every number below comes from one of them. `make bench` takes
 them anew, with its sizes as variables (`make bench FACES=1000000 PHOTOS=FOLDER BENCH_OUT=FOLDER`); each program in `bench/` says what it
 asks. Peers are measured in one run on one machine, or one part of it after the other; compare ratios, for another machine has other times.
 """
@@ -49,8 +49,8 @@ SECTIONS = {
         (
             searches_told.search_default,
             searches_told.search_beside,
-            searches_told.search_beside_right,
             searches_told.search_quicker,
+            searches_told.search_servers_right,
             searches_told.search_in_process,
             searches_told.search_right,
             searches_told.search_batch,
@@ -65,11 +65,7 @@ SECTIONS = {
     "Search": Section(
         (searches_told.search_left_out,),
         ("search-rates", "search-latency", "search-costs"),
-        (searches_told.search_table, searches_told.cost_table),
-    ),
-    "Search, on another machine": Section(
-        [searches_told.before(each) for each in (searches_told.search_beside, searches_told.search_beside_right)],
-        tables=[searches_told.before(each) for each in (searches_told.search_table, searches_told.cost_table)],
+        (searches_told.equal_table, searches_told.search_table, searches_told.cost_table),
     ),
     "Growth": Section((sentences.growth_right, sentences.growth_exponent), ("growth",), (sentences.growth_table,)),
     "Photos": Section((sentences.embedding_stages, sentences.throughput_ratio, sentences.skip_rate, sentences.batch_ratio), ("embedding",)),
@@ -109,14 +105,14 @@ CAPTIONS = {  # of each chart: what it is for somebody who can't see it, and a s
 
 
 def load(folder: Path) -> dict[str, Result]:
-    """What was kept in a folder, by bench; of two files of one bench, the other one by the file's name."""
+    """What was kept in a folder, by bench; of two files of one bench, the one that has its name."""
     found: dict[str, Result] = {}
-    for path in sorted(folder.glob("*.json"), key=lambda path: (path.stem, path.name)):  # search before search-before
+    for path in sorted(folder.glob("*.json"), key=lambda path: path.name):
         document = read(path)
         if document is None:
             say(f"{path.name} is no result of a bench, and is left out.")
-        else:
-            found[path.stem if document["bench"] in found else document["bench"]] = document
+        elif document["bench"] not in found or path.stem == document["bench"]:
+            found[document["bench"]] = document
     return found
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+import math
+from itertools import pairwise
 
-from bench.charts import HERE, WIRE, memory, place
-from bench.sentences import Figures, Told, many, number, percent, table, times
+from bench.charts import HERE, WIRE, memory, nines, place
+from bench.sentences import Figures, many, number, percent, table, times
 from query.knn import compared_again
 
-_EQUAL = 0.99  # recall at which engines are compared
+_MARKS = (0.6, 0.7, 0.8, 0.9, 0.95, 0.99)  # recalls at which engines are compared
+_EQUAL = _MARKS[-1]
 _RIGHT = 0.999  # of the rank-1 of an exact search: next to nobody is lost
 
 
@@ -18,13 +20,15 @@ def _default(figures: Figures) -> Figures:
     return point
 
 
-def _most(engine: Figures, of: str) -> float:
-    return max((float(point[of]) for point in engine["points"]), default=0.0)
-
-
-def _rate(engine: Figures, clients: str, least: float = _EQUAL, of: str = "recall") -> float:
-    """The most searches a second of those that find as much."""
-    return max(float(point["searches_per_second"][clients]) for point in engine["points"] if point[of] >= least)
+def _rate(engine: Figures, clients: str, recall: float) -> float | None:
+    """The most searches a second at a recall, on the lines that the chart draws from point to point; None: it finds less."""
+    points = [(nines(point["recall"]), float(point["searches_per_second"][clients])) for point in engine["points"]]
+    at = nines(recall)
+    rates = [rate for found, rate in points if found >= at]
+    for (found, rate), (further, further_rate) in pairwise(points):
+        if found < at <= further:
+            rates.append(rate * math.exp(math.log(further_rate / rate) * (at - found) / (further - found)))
+    return max(rates, default=None)
 
 
 def _others(figures: Figures, side: str) -> list[Figures]:
@@ -32,22 +36,14 @@ def _others(figures: Figures, side: str) -> list[Figures]:
     return [each for key, each in figures["engines"].items() if place(key, each) == side and not key.startswith(ours)]
 
 
-def _ours(figures: Figures, clients: str, least: float, of: str = "recall") -> tuple[float, str]:
-    """The most searches a second that a way of Facedex gives, and its name."""
-    ways = [engine for key, engine in figures["engines"].items() if key.startswith("facedex") and _most(engine, of) >= least]
-    return max((_rate(engine, clients, least, of), str(engine["name"])) for engine in ways)
+def _ours(figures: Figures, clients: str, recall: float) -> float | None:
+    """The same of the best of Facedex's ways."""
+    ways = [_rate(engine, clients, recall) for key, engine in figures["engines"].items() if key.startswith("facedex")]
+    return max((rate for rate in ways if rate is not None), default=None)
 
 
-def _beside(figures: Figures, enough: float, of: str) -> str:
-    """The others over the wire, each where it found enough, or as much as it found at all; who is best beside Facedex comes first."""
-    told = []
-    for engine in _others(figures, WIRE):
-        if least := min(enough, _most(engine, of)):
-            (ours, name), theirs = _ours(figures, "16", least, of), _rate(engine, "16", least, of)
-            told.append((theirs / ours, f"{engine['name']} {number(theirs)} ({percent(least)}; {name} {number(ours)})"))
-    if not told:
-        raise LookupError("no other server")
-    return "; ".join(words for _, words in sorted(told, reverse=True))
+def _pair(name: str, theirs: float, ours: float | None) -> str:
+    return f"{name} {number(theirs)}, Facedex {'finds less' if ours is None else number(ours)}"
 
 
 def search_default(every: Figures) -> str:
@@ -64,50 +60,62 @@ def search_default(every: Figures) -> str:
 
 
 def search_beside(every: Figures) -> str:
-    """Beside the others over the wire, by what they find of the nearest."""
+    """Each of the others over the wire, where it finds the most at which it can be compared."""
+    figures, told = every["search"], []
+    for engine in _others(figures, WIRE):
+        reached = [(mark, rate) for mark in _MARKS if (rate := _rate(engine, "16", mark)) is not None]
+        if reached:
+            mark, theirs = reached[-1]
+            told.append(f"{_pair(engine['name'], theirs, _ours(figures, '16', mark))} (at {percent(mark)})")
+    if not told:
+        raise LookupError("no other server")
     return (
-        f"**Beside other servers**, with 16 clients, at a recall@10 of {percent(_EQUAL)} or the most that the other one found, searches a "
-        f"second: {_beside(every['search'], _EQUAL, 'recall')}."
-    )
-
-
-def search_beside_right(every: Figures) -> str:
-    """The same, by who has the right person first."""
-    figures = every["search"]
-    enough = _RIGHT * figures["exact_rank1"]
-    return (
-        f"**By the right person first** instead, at a rank-1 of {percent(enough)} ({percent(_RIGHT)} of the exact search's) or the most "
-        f"that the other one had: {_beside(figures, enough, 'rank1')}."
+        f"**Beside other servers**, searches a second that 16 clients get at the same recall@10, the largest of the table below that the "
+        f"other one reaches, by the best of Facedex's ways: {'; '.join(told)}."
     )
 
 
 def search_quicker(every: Figures) -> str:
-    """Where another server answers more than every way of Facedex that finds as much: the largest recall at which that is so."""
+    """Where another server answers more."""
     figures, told = every["search"], []
     for engine in _others(figures, WIRE):
-        ahead = []
-        for point in engine["points"]:
-            theirs, recall = point["searches_per_second"]["16"], point["recall"]
-            with suppress(ValueError):  # none of Facedex's ways finds as much
-                ours, name = _ours(figures, "16", recall)
-                ahead += [(recall, theirs, name, ours)] if theirs > ours else []
-        if ahead:
-            recall, theirs, name, ours = max(ahead)
-            told.append(f"{engine['name']} up to {percent(recall)} ({number(theirs)}; {name} {number(ours)})")
+        for mark in _MARKS:
+            theirs, ours = _rate(engine, "16", mark), _ours(figures, "16", mark)
+            if theirs is not None and (ours is None or theirs > ours):
+                told.append((mark, -theirs, f"{_pair(engine['name'], theirs, ours)} (at {percent(mark)})"))
     if not told:
         raise LookupError("nowhere")
-    return f"**Where another server is quicker**, with 16 clients, by its recall@10, searches a second: {'; '.join(told)}."
+    return f"**Where another server is quicker**, in the same way: {'; '.join(words for *_, words in sorted(told))}."
+
+
+def search_servers_right(every: Figures) -> str:
+    """The servers, by who has the right person first as often as the exact search."""
+    figures, told = every["search"], []
+    for key, engine in figures["engines"].items():
+        if place(key, engine) == WIRE and engine["points"]:
+            right = [point for point in engine["points"] if point["rank1"] >= _RIGHT * figures["exact_rank1"]]
+            chosen = right or [max(engine["points"], key=lambda point: float(point["rank1"]))]
+            rate = max(float(point["searches_per_second"]["16"]) for point in chosen)
+            most = "" if right else f" ({percent(chosen[0]['rank1'])} at most)"
+            told.append((bool(right), rate, f"{engine['name']}: {number(rate)}{most}"))
+    exact, listed = percent(figures["exact_rank1"]), "; ".join(words for *_, words in sorted(told, reverse=True))
+    return (
+        f"**By the right person first** as often as in the exact search ({exact} of {figures['probes']:,} probes), or as often as an "
+        f"engine gets there, 16 clients get, searches a second: {listed}."
+    )
 
 
 def search_in_process(every: Figures) -> str:
     """The best library, at a recall at which it can be compared."""
     figures = every["search"]
-    quickest = max((each for each in _others(figures, HERE) if _most(each, "recall") >= _EQUAL), key=lambda each: _rate(each, "1"))
-    (ours, name), theirs = _ours(figures, "1", _EQUAL), _rate(quickest, "1")
+    rates = [(rate, each["name"]) for each in _others(figures, HERE) if (rate := _rate(each, "1", _EQUAL)) is not None]
+    (theirs, name), ours = max(rates), _ours(figures, "1", _EQUAL)
+    if ours is None:
+        raise LookupError("Facedex finds less")
     return (
-        f"**Beside a library** in the caller's own process, which has no wire, no documents, no filters and no second machine: "
-        f"{quickest['name']} answers one client {number(theirs)} times a second at a recall of {percent(_EQUAL)} or more, {name} "
-        f"{number(ours)} times ({times(ours, theirs)})."
+        f"**Beside a library** in the caller's own process, which has no wire, no documents, no filters and no second machine: at a recall "
+        f"of {percent(_EQUAL)} {name} answers one client {number(theirs)} times a second, Facedex {number(ours)} times "
+        f"({times(ours, theirs)})."
     )
 
 
@@ -139,6 +147,18 @@ def search_left_out(every: Figures) -> str:
     """Who is not there, and why."""
     left = every["search"]["left_out"].items()
     return "Not measured: " + "; ".join(f"{name} ({why.splitlines()[0]})" for name, why in left if why) + "." if left else ""
+
+
+def equal_table(every: Figures) -> str:
+    """What 16 clients get at equal recall."""
+    figures = every["search"]
+    rows = [("Facedex, the best of its ways", [_ours(figures, "16", mark) for mark in _MARKS])]
+    rows += [(each["name"], [_rate(each, "16", mark) for mark in _MARKS]) for side in (WIRE, HERE) for each in _others(figures, side)]
+    told = [(name, *("" if rate is None else number(rate) for rate in rates)) for name, rates in rows]
+    return (
+        "Searches a second that 16 clients get at equal recall@10, on the lines of the first chart; empty where an engine finds less:\n\n"
+        + table(("engine", *(percent(mark) for mark in _MARKS)), told)
+    )
 
 
 def search_table(every: Figures) -> str:
@@ -178,8 +198,3 @@ def cost_table(every: Figures) -> str:
         side = "Facedex" if key.startswith("facedex") else place(key, engine)
         rows.append((engine["name"], side, number(engine["build_seconds"]), disk, number(taken) if taken else ""))
     return table(("engine", "asked", "seconds to build", "bytes a face on disk", "bytes a face in memory"), rows)
-
-
-def before(told: Told) -> Told:
-    """The same of search-before.json: what was measured earlier, with engines that the newer run had no time for."""
-    return lambda every: told({"search": every["search-before"]})

@@ -170,23 +170,28 @@ class FacedexCells(Facedex):
 
     name, effort = "Facedex, some cells", "thousandths of the cells"
     efforts: ClassVar[Sequence[int]] = (10, 30, 70, 150, 300)
-    again = 0  # faces at least that are compared again in full
 
     def _depth(self, effort: int) -> Depth:
         from faces.recipe import DEFAULT
-        from query.knn import Depth, compared_again
+        from query.knn import Depth
 
         share = effort / 1000
-        again = max(self.again, compared_again(round(share * self._at["count"])))
-        return Depth(again, again=True, share=share, model=DEFAULT.model)
+        return Depth(self._again(share), again=True, share=share, model=DEFAULT.model)
+
+    def _again(self, share: float) -> int:
+        from query.knn import compared_again
+
+        return compared_again(round(share * self._at["count"]))
 
 
 class FacedexCellsFar(FacedexCells):
-    """The same, where as many are compared again as of all faces: to find all of the nearest, and not just the right one."""
+    """The same, where as many are compared again as if all were compared: to find all of the nearest, and not just the right one."""
 
-    name = "Facedex, some cells, 3,000 again"
+    name = "Facedex, some cells, more again"
     efforts = (70, 150, 300)
-    again = 3_000
+
+    def _again(self, share: float) -> int:
+        return super()._again(1.0)
 
 
 class FacedexGraph(Facedex):

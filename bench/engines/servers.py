@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Iterable, Sequence
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     Vectors = NDArray[np.float32]
 
 _POLL_SECONDS = 0.2
-_WRITERS = 4  # connections that add vectors to Redis
+_WRITERS = max(4, os.cpu_count() or 1)  # connections that add vectors to Redis
 _PATIENCE = 600.0  # to be answered: a million vectors are dumped in more than the client waits by itself
 
 
@@ -52,7 +53,7 @@ class Redis(Served):
     def _add(self, vectors: Vectors, numbers: Iterable[int]) -> None:
         pipeline = self._client.pipeline(transaction=False)
         for number, vector in zip(numbers, vectors, strict=True):
-            # CAS: what takes long, the search for neighbours, is done in a thread of the server's, so that two connections use two cores.
+            # CAS: what takes long, the search for neighbours, is done in a thread of the server's for each connection.
             words = ("FP32", vector.tobytes(), number, "CAS", self._KEPT, "EF", EF_CONSTRUCTION, "M", M)
             pipeline.execute_command("VADD", "faces", *words)
         pipeline.execute()

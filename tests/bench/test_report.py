@@ -129,13 +129,10 @@ EXAMPLES: dict[str, dict[str, Any]] = {
 }
 
 
-EXAMPLES["search-before"] = EXAMPLES["search"]
-
-
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     for name, figures in EXAMPLES.items():
-        keep(tmp_path / "benchmarks" / f"{name}.json", name.split("-")[0], figures, command=[f"bench/{name}.py"])
+        keep(tmp_path / "benchmarks" / f"{name}.json", name, figures, command=[f"bench/{name}.py"])
     return tmp_path / "benchmarks"
 
 
@@ -149,7 +146,7 @@ def test_everything_that_was_kept_is_told(folder: Path) -> None:
     for section in report.SECTIONS.values():
         for said in (*section.sentences, *section.tables):
             told = said(figures)
-            assert told
+            assert told, said.__name__
             assert told.strip() in text
     for name, figures_of in EXAMPLES.items():
         assert f"`python bench/{name}.py`" in text, figures_of
@@ -162,13 +159,20 @@ def test_everything_that_was_kept_is_told(folder: Path) -> None:
 def test_what_it_says_is_what_was_measured() -> None:
     assert "(1,000 compared again in full) finds 100 % of the ten nearest" in searches_told.search_default(EXAMPLES)
     beside = searches_told.search_beside(EXAMPLES)
-    assert "pgvector 600 (99 %; Facedex, hnsw 960); Another server 450 (99 %; Facedex, hnsw 960)" in beside
-    right = "pgvector 300 (97.9 %; Facedex, hnsw 480); Another server 225 (97.9 %; Facedex, hnsw 480)."
-    assert searches_told.search_beside_right(EXAMPLES).endswith(right)
-    quicker = "searches a second: Another server up to 60 % (2,400; Facedex, hnsw 1,920)."
-    assert searches_told.search_quicker(EXAMPLES).endswith(quicker)
-    assert "faiss HNSW answers one client 9,000" in searches_told.search_in_process(EXAMPLES)
-    assert "1/28 as many" in searches_told.search_in_process(EXAMPLES)
+    assert beside.endswith("pgvector 785, Facedex 1,255 (at 99 %); Another server 586, Facedex 1,255 (at 99 %).")
+    quicker = searches_told.search_quicker(EXAMPLES)
+    assert quicker.endswith(
+        "in the same way: Another server 2,400, Facedex 1,920 (at 60 %); Another server 2,150, Facedex 1,920 (at 70 %)."
+    )
+    first = searches_told.search_servers_right(EXAMPLES)
+    assert first.endswith(
+        "(98 % of 500 probes), or as often as an engine gets there, 16 clients get, searches a second: "
+        "Facedex, hnsw: 480; Facedex: 450; pgvector: 300; Another server: 225."
+    )
+    library = searches_told.search_in_process(EXAMPLES)
+    assert "at a recall of 99 % faiss HNSW answers one client 11,768 times a second, Facedex 418 times (1/28 as many)" in library
+    row = "| pgvector | 1,200 | 1,200 | 1,200 | 1,200 | 1,200 | 785 |"
+    assert row in searches_told.equal_table(EXAMPLES)
     assert searches_told.search_left_out(EXAMPLES) == "Not measured: chroma (no such module)."
     right = searches_told.search_right(EXAMPLES)
     assert "faiss HNSW needs an efSearch of 1,000, waits 0.222 ms, and answers 4,500 a second with one thread, 18,000 with all" in right
@@ -190,9 +194,21 @@ def with_points(key: str, *points: dict[str, Any]) -> dict[str, Any]:
 
 def test_who_finds_less_is_compared_at_what_it_finds() -> None:
     less = with_points("another", point(30, 0.5, 9000.0), point(300, 0.97, 150.0))
-    assert "Another server 450 (97 %; Facedex, hnsw 1,920)" in searches_told.search_beside(less)
-    assert "Another server 450 (95.06 %; Facedex, hnsw 1,920)" in searches_told.search_beside_right(less)
-    assert "Another" not in searches_told.search_beside(with_points("another"))  # it was built, and nothing was measured
+    assert "Another server 946, Facedex 1,920 (at 95 %)" in searches_told.search_beside(less)
+    assert "Another server: 450 (95.06 % at most)" in searches_told.search_servers_right(less)
+    assert "| Another server | 19,513 | 12,838 | 7,116 | 2,595 | 946 |  |" in searches_told.equal_table(less)
+    for told in (searches_told.search_beside, searches_told.search_servers_right):
+        assert "Another" not in told(with_points("another"))  # it was built, and nothing was measured
+
+
+def test_where_facedex_finds_less_that_is_said() -> None:
+    engines = {key: EXAMPLES["search"]["engines"][key] for key in ("facedex", "pgvector", "faiss-hnsw")}
+    engines["facedex"] = engines["facedex"] | {"points": [point(30, 0.97, 600.0)]}
+    figures = {"search": EXAMPLES["search"] | {"engines": engines}}
+    assert searches_told.search_beside(figures).endswith("pgvector 785, Facedex finds less (at 99 %).")
+    assert searches_told.search_quicker(figures).endswith("pgvector 785, Facedex finds less (at 99 %).")
+    with pytest.raises(report.MISSING):
+        searches_told.search_in_process(figures)
 
 
 def test_who_is_nowhere_quicker_is_not_said_to_be() -> None:
