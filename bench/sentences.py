@@ -59,8 +59,8 @@ def percent(share: float) -> str:
 
 def growth_range(every: Figures) -> str:
     """From the smallest to the largest."""
-    points = [point for point in every["growth"]["points"] if point.get("curve")]
-    first, last = min(points, key=lambda each: each["faces"]), max(points, key=lambda each: each["faces"])
+    points = sorted((point for point in every["growth"]["points"] if point.get("curve")), key=lambda each: each["faces"])
+    first, before, last = points[0], points[-2], points[-1]
 
     def wait(point: Figures) -> float:
         return float(usual(point)["ms"]["p50"])
@@ -68,7 +68,7 @@ def growth_range(every: Figures) -> str:
     return (
         f"**Growth.** From {many(first['faces'])} to {many(last['faces'])} faces ({number(last['faces'] / first['faces'])} times as many) "
         f"one search as it comes goes from {number(wait(first))} to {number(wait(last))} ms "
-        f"({number(wait(last) / wait(first))} times)."
+        f"({number(wait(last) / wait(first))} times); from {many(before['faces'])} on, {number(wait(last) / wait(before))} times."
     )
 
 
