@@ -26,7 +26,7 @@ check: $(VENV)/.ready-to-test
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# Half an hour on two cores with these sizes. With photos it is told how quick and how right embedding is; without, that is left out.
+# Half an hour and more on two cores with these sizes. With photos it is told how quick and how right embedding is; without, that is left out.
 bench: $(VENV)/.ready-to-bench
 	$(BIN)/python bench/all.py --faces $(FACES) --photos "$(PHOTOS)" --out "$(BENCH_OUT)"
 

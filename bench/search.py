@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 _K = 10
 _CLIENTS = (1, 4, 16)
 _BATCH = 50
-_WARM = 10  # times as long as a rate is measured, all clients search before: a server that was just filled has code to compile
+_WARM = 10  # times as long as a rate is measured, all clients search a server before: one that was just filled has code to compile
 
 
 class Plan(NamedTuple):
@@ -137,8 +137,9 @@ def run(name: str, plan: Plan, probes: Faces, truth: NDArray[np.int64]) -> dict[
             "process_bytes": own,
         }
         with Clients(engine, probes.vectors, _K, plan.processes) as clients:
-            engine.prepare(engine.efforts[0])
-            clients.rate(_CLIENTS[-1], engine.efforts[0], _WARM * plan.seconds)
+            if engine.served:
+                engine.prepare(engine.efforts[0])
+                clients.rate(_CLIENTS[-1], engine.efforts[0], _WARM * plan.seconds)
             figures["points"] = [measure(engine, effort, probes, truth, plan, clients) for effort in engine.efforts]
         # After the searches: a server maps in what it needs. Of an engine in this process: what it was built in.
         figures["memory_bytes"] = engine.memory() if engine.served else own
